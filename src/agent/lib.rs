@@ -1,0 +1,1 @@
+//! The agent-side plugin: answers with the machine's own TPM

@@ -1,0 +1,1 @@
+//! The vocabulary of a TPM attestation: messages, TPM structures, key derivation

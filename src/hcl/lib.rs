@@ -1,0 +1,1 @@
+//! HCL version 1 and JSON configuration with positions

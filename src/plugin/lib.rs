@@ -1,0 +1,1 @@
+//! The go-plugin runtime and SPIRE's plugin services as traits

@@ -1,0 +1,1 @@
+//! The server-side plugin: decides which machines get an identity

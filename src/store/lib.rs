@@ -1,0 +1,1 @@
+//! Enrolled machines: CA and hash directories, re-read with the last good kept

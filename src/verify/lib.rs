@@ -1,0 +1,1 @@
+//! Decides whether evidence proves a machine: chain, attributes, credential, quote, policy
