@@ -1,0 +1,214 @@
+//! The second message: a credential that one TPM can open, and what the server wants quoted.
+
+use serde::Serialize;
+
+use crate::json::{Json, Members, Object, base64, parse_object};
+use crate::{Credential, Hash, Malformed, PcrSelection, limits};
+
+/// What a server asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// `EC`.
+    pub credential: Credential,
+    /// `tpm_attestor`; absent towards old agents, and from old servers.
+    pub extension: Option<ChallengeExtension>,
+}
+
+/// What a server of this project adds under `tpm_attestor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChallengeExtension {
+    /// The protocol version chosen.
+    pub version: u32,
+    /// 32 bytes of the server's entropy; makes every transcript distinct.
+    pub nonce: [u8; limits::NONCE],
+    /// The PCRs to quote, exactly.
+    pub pcrs: Vec<(Hash, Vec<u8>)>,
+}
+
+impl ChallengeExtension {
+    /// The selection to hand to TPM2_Quote.
+    pub fn selections(&self) -> Vec<PcrSelection> {
+        self.pcrs
+            .iter()
+            .map(|(hash, pcrs)| PcrSelection::new(*hash, pcrs))
+            .collect()
+    }
+}
+
+impl Challenge {
+    /// Parses a challenge: one JSON object, exact keys, no duplicates, standard base64.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() > limits::CHALLENGE {
+            return Err(Malformed::TooLong);
+        }
+        let object = parse_object(bytes)?;
+        let members = Members::new(&object, &["EC", "tpm_attestor"])?;
+        let credential = members.object("EC")?.ok_or(Malformed::Value)?;
+        let credential = Members::new(credential, &["Credential", "Secret"])?;
+        let part = |key| {
+            credential
+                .bytes(key, limits::CHALLENGE)?
+                .ok_or(Malformed::Value)
+        };
+        Ok(Self {
+            credential: Credential::from_wire(part("Credential")?, part("Secret")?)?,
+            extension: members
+                .object("tpm_attestor")?
+                .map(decode_extension)
+                .transpose()?,
+        })
+    }
+
+    /// The challenge.
+    pub fn encode(&self) -> Vec<u8> {
+        let message = Message {
+            ec: CredentialMessage {
+                credential: base64(self.credential.id_object()),
+                secret: base64(self.credential.encrypted_secret()),
+            },
+            tpm_attestor: self.extension.as_ref().map(|extension| ExtensionMessage {
+                version: extension.version,
+                nonce: base64(&extension.nonce),
+                pcrs: extension
+                    .pcrs
+                    .iter()
+                    .map(|(hash, pcrs)| BankMessage {
+                        hash: hash.name(),
+                        pcrs,
+                    })
+                    .collect(),
+            }),
+        };
+        serde_json::to_vec(&message).unwrap_or_default()
+    }
+}
+
+fn decode_extension(object: &Object) -> Result<ChallengeExtension, Malformed> {
+    let members = Members::new(object, &["version", "nonce", "pcrs"])?;
+    let nonce = members
+        .bytes("nonce", limits::NONCE)?
+        .ok_or(Malformed::Value)?;
+    Ok(ChallengeExtension {
+        version: members.number("version")?.ok_or(Malformed::Value)?,
+        nonce: nonce.try_into().map_err(|_short| Malformed::Value)?,
+        pcrs: members
+            .list("pcrs", limits::BANKS)?
+            .iter()
+            .map(decode_bank)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn decode_bank(value: &Json) -> Result<(Hash, Vec<u8>), Malformed> {
+    let Json::Object(object) = value else {
+        return Err(Malformed::Value);
+    };
+    let members = Members::new(object, &["hash", "pcrs"])?;
+    let hash = members
+        .text("hash", limits::TEXT)?
+        .and_then(Hash::from_name);
+    let pcrs = members.list("pcrs", limits::PCRS)?.iter().map(decode_pcr);
+    Ok((
+        hash.ok_or(Malformed::Value)?,
+        pcrs.collect::<Result<_, _>>()?,
+    ))
+}
+
+fn decode_pcr(value: &Json) -> Result<u8, Malformed> {
+    match value {
+        Json::Number(Some(number)) => u8::try_from(*number)
+            .ok()
+            .filter(|pcr| usize::from(*pcr) < limits::PCRS)
+            .ok_or(Malformed::Value),
+        _ => Err(Malformed::Value),
+    }
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    #[serde(rename = "EC")]
+    ec: CredentialMessage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tpm_attestor: Option<ExtensionMessage<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CredentialMessage {
+    credential: String,
+    secret: String,
+}
+
+#[derive(Serialize)]
+struct ExtensionMessage<'a> {
+    version: u32,
+    nonce: String,
+    pcrs: Vec<BankMessage<'a>>,
+}
+
+#[derive(Serialize)]
+struct BankMessage<'a> {
+    hash: &'static str,
+    pcrs: &'a [u8],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn challenge() -> Challenge {
+        Challenge {
+            credential: Credential::from_wire(vec![0, 1, 9], vec![0, 2, 8, 8]).unwrap(),
+            extension: Some(ChallengeExtension {
+                version: 1,
+                nonce: [5; 32],
+                pcrs: vec![(Hash::Sha256, vec![0, 7])],
+            }),
+        }
+    }
+
+    #[test]
+    fn challenges_round_trip() {
+        let bytes = challenge().encode();
+        assert_eq!(Challenge::decode(&bytes), Ok(challenge()));
+        let old = Challenge {
+            extension: None,
+            ..challenge()
+        };
+        assert_eq!(
+            old.encode(),
+            br#"{"EC":{"Credential":"AAEJ","Secret":"AAIICA=="}}"#
+        );
+        assert_eq!(Challenge::decode(&old.encode()), Ok(old));
+    }
+
+    #[test]
+    fn anything_else_is_malformed() {
+        let text = String::from_utf8(challenge().encode()).unwrap();
+        for len in 0..text.len() {
+            assert!(
+                Challenge::decode(&text.as_bytes()[..len]).is_err(),
+                "prefix of {len}"
+            );
+        }
+        for (from, to) in [
+            ("\"EC\"", "\"ec\""),
+            ("AAEJ", "AAIJ"),
+            ("\"sha256\"", "\"md5\""),
+            ("[0,7]", "[0,24]"),
+            ("[0,7]", "[-1]"),
+            ("BQUF", ""),
+            ("\"pcrs\":[{", "\"pcrs\":[{},{},{},{},{"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            assert!(
+                Challenge::decode(text.replace(from, to).as_bytes()).is_err(),
+                "{from} → {to}"
+            );
+        }
+        assert_eq!(
+            Challenge::decode(&vec![b' '; limits::CHALLENGE + 1]),
+            Err(Malformed::TooLong)
+        );
+    }
+}

@@ -1,0 +1,220 @@
+//! JSON objects with exact keys: duplicates and other letter cases of known keys are refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::Malformed;
+
+/// A JSON value without floats: no message has any use for one.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Json {
+    Null,
+    Bool,
+    Number(Option<u64>),
+    Text(String),
+    List(Vec<Json>),
+    Object(Object),
+}
+
+/// A JSON object whose keys are distinct.
+pub(crate) type Object = BTreeMap<String, Json>;
+
+/// Parses one JSON object that is all of `bytes`.
+pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object, Malformed> {
+    match serde_json::from_slice(bytes) {
+        Ok(Json::Object(object)) => Ok(object),
+        _ => Err(Malformed::Value),
+    }
+}
+
+/// The members of an object that a message knows.
+pub(crate) struct Members<'a> {
+    object: &'a Object,
+}
+
+impl<'a> Members<'a> {
+    /// Refuses a key that equals one of `known` but for its letter case.
+    pub(crate) fn new(object: &'a Object, known: &[&str]) -> Result<Self, Malformed> {
+        let disguised = |key: &String| {
+            known
+                .iter()
+                .any(|known| key != known && key.eq_ignore_ascii_case(known))
+        };
+        if object.keys().any(disguised) {
+            return Err(Malformed::Value);
+        }
+        Ok(Self { object })
+    }
+
+    pub(crate) fn object(&self, key: &str) -> Result<Option<&'a Object>, Malformed> {
+        match self.object.get(key) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::Object(object)) => Ok(Some(object)),
+            Some(_) => Err(Malformed::Value),
+        }
+    }
+
+    pub(crate) fn text(&self, key: &str, limit: usize) -> Result<Option<&'a str>, Malformed> {
+        match self.object.get(key) {
+            None | Some(Json::Null) => Ok(None),
+            Some(value) => value.text(limit).map(Some),
+        }
+    }
+
+    /// Bytes in standard padded base64, at most `limit` of them.
+    pub(crate) fn bytes(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, Malformed> {
+        match self.object.get(key) {
+            None | Some(Json::Null) => Ok(None),
+            Some(value) => value.bytes(limit).map(Some),
+        }
+    }
+
+    pub(crate) fn number(&self, key: &str) -> Result<Option<u32>, Malformed> {
+        match self.object.get(key) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::Number(Some(number))) => u32::try_from(*number)
+                .map(Some)
+                .map_err(|_big| Malformed::Value),
+            Some(_) => Err(Malformed::Value),
+        }
+    }
+
+    /// A list of at most `limit` values; an absent one is empty.
+    pub(crate) fn list(&self, key: &str, limit: usize) -> Result<&'a [Json], Malformed> {
+        match self.object.get(key) {
+            None | Some(Json::Null) => Ok(&[]),
+            Some(Json::List(list)) if list.len() <= limit => Ok(list),
+            Some(Json::List(_)) => Err(Malformed::TooLong),
+            Some(_) => Err(Malformed::Value),
+        }
+    }
+}
+
+impl Json {
+    pub(crate) fn text(&self, limit: usize) -> Result<&str, Malformed> {
+        match self {
+            Self::Text(text) if text.len() <= limit => Ok(text),
+            Self::Text(_) => Err(Malformed::TooLong),
+            _ => Err(Malformed::Value),
+        }
+    }
+
+    pub(crate) fn bytes(&self, limit: usize) -> Result<Vec<u8>, Malformed> {
+        let text = self.text(limit.div_ceil(3) * 4)?;
+        let bytes = STANDARD.decode(text).map_err(|_bad| Malformed::Value)?;
+        if bytes.len() > limit {
+            return Err(Malformed::TooLong);
+        }
+        Ok(bytes)
+    }
+}
+
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, _value: bool) -> Result<Json, E> {
+        Ok(Json::Bool)
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Number(Some(value)))
+    }
+
+    fn visit_i64<E>(self, _value: i64) -> Result<Json, E> {
+        Ok(Json::Number(None))
+    }
+
+    fn visit_f64<E>(self, _value: f64) -> Result<Json, E> {
+        Ok(Json::Number(None))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Json, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = sequence.next_element()? {
+            list.push(value);
+        }
+        Ok(Json::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut object = Object::new();
+        while let Some((key, value)) = map.next_entry()? {
+            if object.insert(key, value).is_some() {
+                return Err(A::Error::custom("duplicate key"));
+            }
+        }
+        Ok(Json::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_strict() {
+        for (text, ok) in [
+            ("{}", true),
+            (r#"{"a":1,"b":[true,null,-1,1.5,"x"]}"#, true),
+            (r#"{"a":1,"a":1}"#, false),
+            (r#"{"x":{"a":1,"a":2}}"#, false),
+            ("[]", false),
+            ("{} x", false),
+            ("", false),
+        ] {
+            assert_eq!(parse_object(text.as_bytes()).is_ok(), ok, "{text}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(parse_object(format!("{{\"a\":{deep}").as_bytes()).is_err());
+    }
+
+    #[test]
+    fn known_keys_have_one_spelling() {
+        let object = parse_object(br#"{"ek":1}"#).unwrap();
+        assert!(Members::new(&object, &["EK"]).is_err());
+        assert!(Members::new(&object, &["ek", "AK"]).is_ok());
+    }
+
+    #[test]
+    fn base64_is_standard_padded_and_bounded() {
+        let object = parse_object(br#"{"a":"AAECAw==","b":"AAECAw","c":"AAECA_=="}"#).unwrap();
+        let members = Members::new(&object, &["a"]).unwrap();
+        assert_eq!(members.bytes("a", 4), Ok(Some(vec![0, 1, 2, 3])));
+        assert_eq!(members.bytes("a", 3), Err(Malformed::TooLong));
+        assert_eq!(members.bytes("b", 4), Err(Malformed::Value));
+        assert_eq!(members.bytes("c", 4), Err(Malformed::Value));
+        assert_eq!(members.bytes("d", 4), Ok(None));
+    }
+}

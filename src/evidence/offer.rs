@@ -1,0 +1,353 @@
+//! The first message: which keys a machine has, in STP's form with our extension beside it.
+
+use serde::Serialize;
+
+use crate::json::{Json, Members, Object, base64, parse_object};
+use crate::{Malformed, encode_pem, limits, parse_pem};
+
+/// What an agent offers before it knows the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// `EK`.
+    pub ek: EndorsementKey,
+    /// `AK`.
+    pub ak: AttestationKey,
+    /// `tpm_attestor`; absent from old agents.
+    pub extension: Option<OfferExtension>,
+}
+
+/// The EK as PEM blocks: at least one of the two is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndorsementKey {
+    /// `CERTIFICATE`: DER, perhaps with the padding that the NV index had.
+    pub certificate: Option<Vec<u8>>,
+    /// `PUBLIC KEY`: a SubjectPublicKeyInfo in DER.
+    pub public_key: Option<Vec<u8>>,
+}
+
+/// The AK and the TPM's statement that it made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttestationKey {
+    /// `Public`: TPMT_PUBLIC.
+    pub public: Vec<u8>,
+    /// `CreateData`, `CreateAttestation` and `CreateSignature`; old servers want them.
+    pub creation: Option<Creation>,
+}
+
+/// The outcome of TPM2_CertifyCreation by the AK over itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creation {
+    /// TPMS_CREATION_DATA.
+    pub data: Vec<u8>,
+    /// TPMS_ATTEST of type ATTEST_CREATION.
+    pub attestation: Vec<u8>,
+    /// TPMT_SIGNATURE.
+    pub signature: Vec<u8>,
+}
+
+/// What an agent of this project adds under `tpm_attestor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferExtension {
+    /// Lowest protocol version the agent speaks.
+    pub min_version: u32,
+    /// Highest protocol version the agent speaks.
+    pub max_version: u32,
+    /// The evidence that the agent can give.
+    pub evidence: Vec<Capability>,
+    /// DER certificates between the EK certificate and an anchor, from the TPM's own storage.
+    pub ek_intermediates: Vec<Vec<u8>>,
+    /// The kernel's id of this boot, for the server's records; proves nothing.
+    pub boot_id: Option<String>,
+}
+
+/// A kind of evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Capability {
+    /// `quote`: TPM2_Quote with PCR values.
+    Quote,
+    /// One that this version does not know.
+    Unknown,
+}
+
+impl Offer {
+    /// Parses a payload: one JSON object, exact keys, no duplicates, standard base64.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() > limits::PAYLOAD {
+            return Err(Malformed::TooLong);
+        }
+        let object = parse_object(bytes)?;
+        let members = Members::new(&object, &["EK", "AK", "tpm_attestor"])?;
+        let ek = members
+            .text("EK", limits::PAYLOAD)?
+            .ok_or(Malformed::Value)?;
+        let ak = members.object("AK")?.ok_or(Malformed::Value)?;
+        Ok(Self {
+            ek: decode_ek(ek)?,
+            ak: decode_ak(ak)?,
+            extension: members
+                .object("tpm_attestor")?
+                .map(decode_extension)
+                .transpose()?,
+        })
+    }
+
+    /// The payload.
+    pub fn encode(&self) -> Vec<u8> {
+        let creation = self.ak.creation.as_ref();
+        let part = |of: fn(&Creation) -> &Vec<u8>| creation.map(|all| base64(of(all)));
+        let message = Message {
+            ek: encode_ek(&self.ek),
+            ak: AkMessage {
+                public: base64(&self.ak.public),
+                use_tcsd_activation_format: false,
+                create_data: part(|all| &all.data),
+                create_attestation: part(|all| &all.attestation),
+                create_signature: part(|all| &all.signature),
+            },
+            tpm_attestor: self.extension.as_ref().map(|extension| ExtensionMessage {
+                min_version: extension.min_version,
+                max_version: extension.max_version,
+                evidence: extension
+                    .evidence
+                    .iter()
+                    .filter_map(Capability::name)
+                    .collect(),
+                ek_intermediates: extension
+                    .ek_intermediates
+                    .iter()
+                    .map(|der| base64(der))
+                    .collect(),
+                boot_id: extension.boot_id.as_deref(),
+            }),
+        };
+        serde_json::to_vec(&message).unwrap_or_default()
+    }
+}
+
+impl Capability {
+    fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Quote => Some("quote"),
+            Self::Unknown => None,
+        }
+    }
+}
+
+fn decode_ek(text: &str) -> Result<EndorsementKey, Malformed> {
+    let mut ek = EndorsementKey {
+        certificate: None,
+        public_key: None,
+    };
+    for block in parse_pem(text, 2)? {
+        let (slot, limit) = match block.label.as_str() {
+            "CERTIFICATE" => (&mut ek.certificate, limits::PAYLOAD),
+            "PUBLIC KEY" => (&mut ek.public_key, limits::PUBLIC),
+            _ => return Err(Malformed::Value),
+        };
+        if block.contents.len() > limit {
+            return Err(Malformed::TooLong);
+        }
+        if block.contents.is_empty() || slot.replace(block.contents).is_some() {
+            return Err(Malformed::Value);
+        }
+    }
+    if ek.certificate.is_none() && ek.public_key.is_none() {
+        return Err(Malformed::Value);
+    }
+    Ok(ek)
+}
+
+fn encode_ek(ek: &EndorsementKey) -> String {
+    let certificate = ek
+        .certificate
+        .iter()
+        .map(|der| encode_pem("CERTIFICATE", der));
+    let public_key = ek
+        .public_key
+        .iter()
+        .map(|der| encode_pem("PUBLIC KEY", der));
+    certificate.chain(public_key).collect()
+}
+
+fn decode_ak(object: &Object) -> Result<AttestationKey, Malformed> {
+    let known = [
+        "Public",
+        "UseTCSDActivationFormat",
+        "CreateData",
+        "CreateAttestation",
+        "CreateSignature",
+    ];
+    let members = Members::new(object, &known)?;
+    let public = members
+        .bytes("Public", limits::PUBLIC)?
+        .ok_or(Malformed::Value)?;
+    let data = members.bytes("CreateData", limits::CREATION_DATA)?;
+    let attestation = members.bytes("CreateAttestation", limits::ATTEST)?;
+    let signature = members.bytes("CreateSignature", limits::SIGNATURE)?;
+    let creation = match (data, attestation, signature) {
+        (Some(data), Some(attestation), Some(signature)) => Some(Creation {
+            data,
+            attestation,
+            signature,
+        }),
+        (None, None, None) => None,
+        _ => return Err(Malformed::Value),
+    };
+    Ok(AttestationKey { public, creation })
+}
+
+fn decode_extension(object: &Object) -> Result<OfferExtension, Malformed> {
+    let known = [
+        "min_version",
+        "max_version",
+        "evidence",
+        "ek_intermediates",
+        "boot_id",
+    ];
+    let members = Members::new(object, &known)?;
+    let evidence = members.list("evidence", limits::CAPABILITIES)?;
+    let intermediates = members.list("ek_intermediates", limits::PAYLOAD)?;
+    Ok(OfferExtension {
+        min_version: members.number("min_version")?.ok_or(Malformed::Value)?,
+        max_version: members.number("max_version")?.ok_or(Malformed::Value)?,
+        evidence: evidence
+            .iter()
+            .map(decode_capability)
+            .collect::<Result<_, _>>()?,
+        ek_intermediates: intermediates
+            .iter()
+            .map(|value| value.bytes(limits::PAYLOAD))
+            .collect::<Result<_, _>>()?,
+        boot_id: members.text("boot_id", limits::TEXT)?.map(str::to_owned),
+    })
+}
+
+fn decode_capability(value: &Json) -> Result<Capability, Malformed> {
+    Ok(match value.text(limits::TEXT)? {
+        "quote" => Capability::Quote,
+        _ => Capability::Unknown,
+    })
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    #[serde(rename = "EK")]
+    ek: String,
+    #[serde(rename = "AK")]
+    ak: AkMessage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tpm_attestor: Option<ExtensionMessage<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct AkMessage {
+    public: String,
+    #[serde(rename = "UseTCSDActivationFormat")]
+    use_tcsd_activation_format: bool,
+    create_data: Option<String>,
+    create_attestation: Option<String>,
+    create_signature: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ExtensionMessage<'a> {
+    min_version: u32,
+    max_version: u32,
+    evidence: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ek_intermediates: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot_id: Option<&'a str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer() -> Offer {
+        Offer {
+            ek: EndorsementKey {
+                certificate: Some(vec![1; 9]),
+                public_key: Some(vec![2; 9]),
+            },
+            ak: AttestationKey {
+                public: vec![3; 9],
+                creation: Some(Creation {
+                    data: vec![4],
+                    attestation: vec![5],
+                    signature: vec![6],
+                }),
+            },
+            extension: Some(OfferExtension {
+                min_version: 1,
+                max_version: 2,
+                evidence: vec![Capability::Quote],
+                ek_intermediates: vec![vec![7; 9]],
+                boot_id: Some("boot".into()),
+            }),
+        }
+    }
+
+    #[test]
+    fn offers_round_trip_with_stp_s_keys_first() {
+        let bytes = offer().encode();
+        assert_eq!(Offer::decode(&bytes), Ok(offer()));
+        assert!(bytes.starts_with(br#"{"EK":"-----BEGIN CERTIFICATE-----\n"#));
+        let old = Offer {
+            extension: None,
+            ..offer()
+        };
+        assert_eq!(Offer::decode(&old.encode()), Ok(old));
+    }
+
+    #[test]
+    fn every_prefix_and_every_disguise_is_malformed() {
+        let text = String::from_utf8(offer().encode()).unwrap();
+        for len in 0..text.len() {
+            assert!(
+                Offer::decode(&text.as_bytes()[..len]).is_err(),
+                "prefix of {len}"
+            );
+        }
+        for (from, to) in [
+            ("\"EK\"", "\"ek\""),
+            ("\"AK\"", "\"AK\":{},\"AK\""),
+            ("\"tpm_attestor\"", "\"TPM_attestor\""),
+            ("\"Public\"", "\"public\""),
+            ("\"CreateData\"", "\"Unrelated\""),
+            ("\"min_version\":1", "\"min_version\":-1"),
+            ("\"min_version\":1", "\"min_version\":\"1\""),
+            ("\"min_version\":1,", ""),
+            ("BEGIN PUBLIC", "BEGIN PRIVATE"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            assert!(
+                Offer::decode(text.replace(from, to).as_bytes()).is_err(),
+                "{from} → {to}"
+            );
+        }
+    }
+
+    #[test]
+    fn newer_peers_may_add_members() {
+        let text = String::from_utf8(offer().encode()).unwrap();
+        let newer = text
+            .replace("{\"EK\"", "{\"AWS\":{\"instance_id\":\"i\"},\"EK\"")
+            .replace("\"evidence\":[", "\"later\":1.5,\"evidence\":[\"future\",");
+        let decoded = Offer::decode(newer.as_bytes()).unwrap();
+        let evidence = decoded.extension.unwrap().evidence;
+        assert_eq!(evidence, [Capability::Unknown, Capability::Quote]);
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        assert_eq!(
+            Offer::decode(&vec![b' '; limits::PAYLOAD + 1]),
+            Err(Malformed::TooLong)
+        );
+        let mut large = offer();
+        large.ak.public = vec![0; limits::PUBLIC + 1];
+        assert_eq!(Offer::decode(&large.encode()), Err(Malformed::TooLong));
+    }
+}

@@ -1,0 +1,278 @@
+//! The third message: the raw secret of the first generation, or evidence with a proof.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::json::{Json, Members, Object, base64, parse_object};
+use crate::{Hash, Malformed, PcrBank, limits};
+
+/// What an agent answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// `Secret`: the activated secret itself, to and from peers of the first generation.
+    Secret(Vec<u8>),
+    /// `tpm_attestor`: the secret stays where it is and signs.
+    Proof(Proof),
+}
+
+/// Evidence and the proof that covers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// `evidence`: the encoded [`Evidence`], as it travelled.
+    pub evidence: Vec<u8>,
+    /// `log`: the raw boot event log.
+    pub log: Option<Vec<u8>>,
+    /// `proof`: 32 bytes, see [`crate::Secret::proof`].
+    pub proof: [u8; 32],
+}
+
+/// What the AK signed, and the values it signed for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// `quote`: TPMS_ATTEST.
+    pub quote: Vec<u8>,
+    /// `signature`: TPMT_SIGNATURE.
+    pub signature: Vec<u8>,
+    /// `pcrs`: the values that were quoted.
+    pub pcrs: Vec<PcrBank>,
+}
+
+impl Response {
+    /// Parses a response: one JSON object with exactly one of the two members.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() > limits::RESPONSE {
+            return Err(Malformed::TooLong);
+        }
+        let object = parse_object(bytes)?;
+        let members = Members::new(&object, &["Secret", "tpm_attestor"])?;
+        let secret = members.bytes("Secret", limits::TEXT)?;
+        let proof = members
+            .object("tpm_attestor")?
+            .map(decode_proof)
+            .transpose()?;
+        match (secret, proof) {
+            (Some(secret), None) => Ok(Self::Secret(secret)),
+            (None, Some(proof)) => Ok(Self::Proof(proof)),
+            _ => Err(Malformed::Value),
+        }
+    }
+
+    /// The response.
+    pub fn encode(&self) -> Vec<u8> {
+        let message = match self {
+            Self::Secret(secret) => Message {
+                secret: Some(base64(secret)),
+                tpm_attestor: None,
+            },
+            Self::Proof(proof) => Message {
+                secret: None,
+                tpm_attestor: Some(ProofMessage {
+                    evidence: base64(&proof.evidence),
+                    log: proof.log.as_deref().map(base64),
+                    proof: base64(&proof.proof),
+                }),
+            },
+        };
+        serde_json::to_vec(&message).unwrap_or_default()
+    }
+}
+
+impl Evidence {
+    /// Parses an evidence document.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let object = parse_object(bytes)?;
+        let members = Members::new(&object, &["quote", "signature", "pcrs"])?;
+        Ok(Self {
+            quote: members
+                .bytes("quote", limits::ATTEST)?
+                .ok_or(Malformed::Value)?,
+            signature: members
+                .bytes("signature", limits::SIGNATURE)?
+                .ok_or(Malformed::Value)?,
+            pcrs: members
+                .list("pcrs", limits::BANKS)?
+                .iter()
+                .map(decode_bank)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The evidence document.
+    pub fn encode(&self) -> Vec<u8> {
+        let pcrs = self.pcrs.iter().map(|bank| BankMessage {
+            hash: bank.hash.name(),
+            values: bank
+                .values
+                .iter()
+                .map(|(pcr, value)| (*pcr, hex::encode(value)))
+                .collect(),
+        });
+        let message = EvidenceMessage {
+            quote: base64(&self.quote),
+            signature: base64(&self.signature),
+            pcrs: pcrs.collect(),
+        };
+        serde_json::to_vec(&message).unwrap_or_default()
+    }
+}
+
+fn decode_proof(object: &Object) -> Result<Proof, Malformed> {
+    let members = Members::new(object, &["evidence", "log", "proof"])?;
+    let proof = members.bytes("proof", 32)?.ok_or(Malformed::Value)?;
+    Ok(Proof {
+        evidence: members
+            .bytes("evidence", limits::RESPONSE)?
+            .ok_or(Malformed::Value)?,
+        log: members.bytes("log", limits::RESPONSE)?,
+        proof: proof.try_into().map_err(|_short| Malformed::Value)?,
+    })
+}
+
+fn decode_bank(value: &Json) -> Result<PcrBank, Malformed> {
+    let Json::Object(object) = value else {
+        return Err(Malformed::Value);
+    };
+    let members = Members::new(object, &["hash", "values"])?;
+    let hash = members
+        .text("hash", limits::TEXT)?
+        .and_then(Hash::from_name);
+    let hash = hash.ok_or(Malformed::Value)?;
+    let object = members.object("values")?.ok_or(Malformed::Value)?;
+    let values = object
+        .iter()
+        .map(|(pcr, value)| decode_pcr(hash, pcr, value));
+    Ok(PcrBank {
+        hash,
+        values: values.collect::<Result<_, _>>()?,
+    })
+}
+
+/// Indices are canonical decimals, so that one PCR has one key.
+fn decode_pcr(hash: Hash, pcr: &str, value: &Json) -> Result<(u8, Vec<u8>), Malformed> {
+    let index: u8 = pcr.parse().map_err(|_bad| Malformed::Value)?;
+    if index.to_string() != pcr || usize::from(index) >= limits::PCRS {
+        return Err(Malformed::Value);
+    }
+    let value = hex::decode(value.text(hash.size() * 2)?).map_err(|_bad| Malformed::Value)?;
+    if value.len() != hash.size() {
+        return Err(Malformed::Value);
+    }
+    Ok((index, value))
+}
+
+#[derive(Serialize)]
+struct Message {
+    #[serde(rename = "Secret", skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tpm_attestor: Option<ProofMessage>,
+}
+
+#[derive(Serialize)]
+struct ProofMessage {
+    evidence: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+    proof: String,
+}
+
+#[derive(Serialize)]
+struct EvidenceMessage {
+    quote: String,
+    signature: String,
+    pcrs: Vec<BankMessage>,
+}
+
+#[derive(Serialize)]
+struct BankMessage {
+    hash: &'static str,
+    values: BTreeMap<u8, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proof() -> Response {
+        Response::Proof(Proof {
+            evidence: vec![1],
+            log: Some(vec![2]),
+            proof: [3; 32],
+        })
+    }
+
+    fn evidence() -> Evidence {
+        let values = [(0, vec![4; 32]), (10, vec![5; 32])].into();
+        Evidence {
+            quote: vec![6],
+            signature: vec![7],
+            pcrs: vec![PcrBank {
+                hash: Hash::Sha256,
+                values,
+            }],
+        }
+    }
+
+    #[test]
+    fn responses_round_trip() {
+        for response in [proof(), Response::Secret(vec![9; 32])] {
+            assert_eq!(Response::decode(&response.encode()), Ok(response));
+        }
+        assert_eq!(Response::Secret(vec![1]).encode(), br#"{"Secret":"AQ=="}"#);
+        assert_eq!(Evidence::decode(&evidence().encode()), Ok(evidence()));
+    }
+
+    #[test]
+    fn a_response_has_one_of_two_members() {
+        for text in [
+            "{}",
+            r#"{"Secret":"AQ==","tpm_attestor":{"evidence":"","proof":""}}"#,
+            r#"{"tpm_attestor":{"evidence":"AQ==","proof":"AQ=="}}"#,
+            r#"{"secret":"AQ=="}"#,
+        ] {
+            assert_eq!(
+                Response::decode(text.as_bytes()),
+                Err(Malformed::Value),
+                "{text}"
+            );
+        }
+        for size in [0, 31] {
+            let text = String::from_utf8(proof().encode()).unwrap();
+            let start = text.find("\"proof\":\"").unwrap();
+            let short = format!(
+                "{}\"proof\":\"{}\"}}}}",
+                &text[..start],
+                base64(&vec![3; size])
+            );
+            assert_eq!(
+                Response::decode(short.as_bytes()),
+                Err(Malformed::Value),
+                "{size}"
+            );
+        }
+        assert_eq!(
+            Response::decode(&vec![b' '; limits::RESPONSE + 1]),
+            Err(Malformed::TooLong)
+        );
+    }
+
+    #[test]
+    fn pcr_values_have_the_bank_s_size_and_one_key_each() {
+        let text = String::from_utf8(evidence().encode()).unwrap();
+        for (from, to) in [
+            ("\"0\":\"04", "\"00\":\"04"),
+            ("\"0\":\"04", "\"24\":\"04"),
+            ("\"0\":\"04", "\"x\":\"04"),
+            ("\"0\":\"04", "\"0\":\""),
+            ("\"10\"", "\"0\""),
+            ("sha256", "sha1"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            assert!(
+                Evidence::decode(text.replace(from, to).as_bytes()).is_err(),
+                "{from} → {to}"
+            );
+        }
+    }
+}

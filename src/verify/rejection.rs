@@ -1,0 +1,291 @@
+//! Why a machine is refused: one stable reason code for each check, grouped by whose fault it is.
+
+use std::fmt;
+
+/// Who is at fault; decides the status code, and with it whether an agent tries again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The peer sent what no correct peer sends.
+    Malformed,
+    /// The peer did not prove what it claims.
+    Misbehaved,
+    /// The proof does not lead to anything the operator trusts.
+    Untrusted,
+    /// The operator's rules refuse this machine.
+    Denied,
+    /// The peer wants more than its share.
+    Limit,
+    /// The peer let our deadline pass.
+    Deadline,
+    /// Something that the server needs is down.
+    Unavailable,
+    /// Our own failure.
+    Bug,
+}
+
+/// A refusal: the reason, and for the operator's log only a detail that names our own findings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Rejection {
+    /// The stable code.
+    pub reason: Reason,
+    /// What exactly was found; never shown to the peer, escaped before it is logged.
+    pub detail: Option<String>,
+}
+
+impl Rejection {
+    /// A rejection with a detail for the operator.
+    pub fn because(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: Some(detail.into()) }
+    }
+}
+
+impl From<Reason> for Rejection {
+    fn from(reason: Reason) -> Self {
+        Self { reason, detail: None }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.code(), self.sentence())
+    }
+}
+
+macro_rules! reasons {
+    ($($name:ident, $code:literal, $fault:ident, $sentence:literal, $cause:literal, $remedy:literal;)*) => {
+        /// A reason code: stable, documented, one for each check.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $(#[doc = $cause] $name,)*
+        }
+
+        impl Reason {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The stable code, snake case.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// Whose fault it is.
+            pub fn fault(self) -> Fault {
+                match self { $(Self::$name => Fault::$fault,)* }
+            }
+
+            /// The constant sentence that a peer may read.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence,)* }
+            }
+
+            /// What leads to it, for the documentation.
+            pub fn cause(self) -> &'static str {
+                match self { $(Self::$name => $cause,)* }
+            }
+
+            /// What an operator does about it, for the documentation.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    MalformedPayload, "malformed_payload", Malformed, "the payload is not valid",
+        "The first message is no attestation payload, or one with duplicate keys or keys in another letter case.",
+        "Check that both ends run this plugin (or the community TPM plugin) under the same plugin name.";
+    PayloadTooLarge, "payload_too_large", Limit, "the payload is too large",
+        "The first message, or a field in it, exceeds its limit.",
+        "A real agent stays far below the limits; look for what sent this.";
+    MalformedResponse, "malformed_response", Malformed, "the response is not valid",
+        "The second message of the agent is no response, or carries values that do not fit the challenge's form.",
+        "Check that both ends run the same generation of the plugin.";
+    ResponseTooLarge, "response_too_large", Limit, "the response is too large",
+        "The response exceeds its limit.",
+        "A real agent stays far below the limit; look for what sent this.";
+    UnsupportedVersion, "unsupported_version", Malformed, "no common protocol version",
+        "Agent and server have no protocol version in common.",
+        "Upgrade the older of the two.";
+    ProtocolOrder, "protocol_order", Malformed, "a message came out of order",
+        "A response came before the challenge, or a payload came twice.",
+        "No correct agent does this; look for what sent it.";
+    AttemptExhausted, "attempt_exhausted", Misbehaved, "one attempt is allowed",
+        "A second response came on a stream that already had its verdict.",
+        "No correct agent does this; look for what sent it.";
+    ClientClosed, "client_closed", Malformed, "the stream ended early",
+        "The agent closed the stream before it answered the challenge.",
+        "Read the agent's log: its TPM failed, or it was stopped.";
+    Timeout, "timeout", Deadline, "the agent did not answer in time",
+        "The agent did not send the next message before the deadline.",
+        "Read the agent's log; a slow TPM may need a larger `challenge_timeout` on the server.";
+    Overloaded, "overloaded", Limit, "too many attestations at once",
+        "The server holds as many unfinished attestations as it allows, in all or from one address.",
+        "Look for a peer that opens streams and does not finish them; raise the limits if all are honest.";
+    PolicyRequiresQuote, "policy_requires_quote", Denied, "a quote is required",
+        "The agent offers no quote and `legacy_agents` is `deny`.",
+        "Upgrade the agent, or set `legacy_agents = \"allow\"` while migrating.";
+    EkCertMissing, "ek_cert_missing", Denied, "an EK certificate is required",
+        "The server accepts certified EKs only and the agent sent no certificate.",
+        "Set `ek_cert_path` on the agent, or enrol the EK's hash in `hash_path`.";
+    MalformedCert, "malformed_cert", Malformed, "a certificate is not valid",
+        "A certificate is not one DER structure, has something other than padding behind it, has duplicate extensions, or names two signature algorithms.",
+        "Look at the certificate with `tpm-attestor inspect ek`.";
+    CertTooLarge, "cert_too_large", Limit, "a certificate is too large",
+        "A certificate exceeds 8 KiB.",
+        "No TPM vendor issues such certificates; look for what sent it.";
+    MalformedKey, "malformed_key", Malformed, "a public key is not valid",
+        "A SubjectPublicKeyInfo is not valid.",
+        "Look at the certificate with `tpm-attestor inspect ek`.";
+    EkKeyMismatch, "ek_key_mismatch", Misbehaved, "the EK certificate is for another key",
+        "The payload's EK certificate and EK public key are of different keys.",
+        "The certificate is of another TPM, or the EK was regenerated; check `ek_cert_path`.";
+    UnsupportedKey, "unsupported_key", Untrusted, "a key has an unsupported type",
+        "A key is of a type, curve or size outside the known EK and AK templates.",
+        "Use an RSA-2048, RSA-3072, RSA-4096, P-256, P-384 or P-521 EK.";
+    WeakKey, "weak_key", Untrusted, "a key is too weak",
+        "An RSA key is shorter than 2,048 bits, has an even modulus or an exponent other than 65537.",
+        "The key cannot be trusted; replace it.";
+    KeyTooLarge, "key_too_large", Limit, "a key is too large",
+        "An RSA key of a certificate is larger than 4,096 bits.",
+        "No TPM vendor uses such keys; look for what sent it.";
+    InvalidPoint, "invalid_point", Misbehaved, "a public key is not on its curve",
+        "The coordinates of an ECC key are no point of its curve.",
+        "The key was not made by a working TPM.";
+    RocaKey, "roca_key", Untrusted, "a key is vulnerable to CVE-2017-15361",
+        "The modulus of an RSA key has the fingerprint of CVE-2017-15361.",
+        "Update the TPM's firmware and make new keys; use the TPM's ECC EK until then.";
+    EkIsCa, "ek_is_ca", Untrusted, "the EK certificate is of a CA",
+        "The EK certificate has basicConstraints CA, or none at all.",
+        "Send the EK's own certificate.";
+    EkVersion, "ek_cert_version", Untrusted, "the EK certificate has an old version",
+        "The EK certificate is not an X.509 version 3 certificate.",
+        "The TPM vendor's certificate does not follow the EK profile; enrol the EK by hash.";
+    EkEku, "ek_eku_missing", Untrusted, "the EK certificate is not for an EK",
+        "The extended key usage lacks tcg-kp-EKCertificate (2.23.133.8.1), or names an AIK certificate too.",
+        "The certificate is not an EK certificate; enrol the EK by hash if its vendor omits the usage.";
+    EkKeyUsage, "ek_key_usage", Untrusted, "the EK certificate has a wrong key usage",
+        "The key usage is absent, not critical, allows signing, or lacks the bit that the key type needs.",
+        "The certificate is not an EK certificate; enrol the EK by hash if its vendor departs from the profile.";
+    EkSan, "ek_san", Untrusted, "the EK certificate does not describe a TPM",
+        "The subject alternative name lacks manufacturer, model or version, has one twice, or in a malformed way.",
+        "The certificate is not an EK certificate; enrol the EK by hash if its vendor omits the name.";
+    UnhandledCriticalExt, "unhandled_critical_ext", Untrusted, "a certificate has an unknown critical extension",
+        "A certificate has a critical extension that this verifier does not evaluate.",
+        "The chain cannot be judged; enrol the EK by hash.";
+    EkCertExpired, "ek_cert_expired", Untrusted, "the EK certificate has expired",
+        "The EK certificate's validity has ended.",
+        "Set `accept_expired_ek = true`, or enrol the EK by hash.";
+    EkCertNotYetValid, "ek_cert_not_yet_valid", Untrusted, "the EK certificate is not valid yet",
+        "The EK certificate's validity has not begun.",
+        "Check the server's clock.";
+    CaExpired, "ca_expired", Untrusted, "a CA certificate is not valid now",
+        "A CA certificate of the chain has expired or is not valid yet.",
+        "Add the vendor's newer CA certificate to `ca_path`; check the server's clock.";
+    IssuerNotCa, "issuer_not_ca", Untrusted, "an issuer is no CA",
+        "A certificate of the chain was signed by one without basicConstraints CA.",
+        "The chain is not one of a TPM vendor; look for what sent it.";
+    IssuerKeyUsage, "issuer_key_usage", Untrusted, "an issuer may not sign certificates",
+        "A CA certificate of the chain has a key usage without keyCertSign.",
+        "The chain is not one of a TPM vendor; look for what sent it.";
+    PathLen, "path_len", Untrusted, "the chain is longer than a CA allows",
+        "A CA certificate's path length constraint is exceeded.",
+        "The chain is not one of a TPM vendor; look for what sent it.";
+    WeakSignatureAlg, "weak_signature_alg", Untrusted, "a certificate is signed with a weak hash",
+        "A certificate of the chain is signed with SHA-1 or MD5.",
+        "Enrol the EK by hash.";
+    UnsupportedSignatureAlg, "unsupported_signature_alg", Untrusted, "a certificate has an unknown signature algorithm",
+        "A certificate of the chain is signed with an algorithm that this verifier does not know.",
+        "Enrol the EK by hash.";
+    BadCertSignature, "bad_cert_signature", Untrusted, "a certificate's signature is wrong",
+        "An issuer of the right name exists, but its key did not sign the certificate.",
+        "The chain is forged or `ca_path` holds another CA of the same name.";
+    UntrustedChain, "untrusted_chain", Untrusted, "could not verify cert",
+        "No path leads from the EK certificate to an anchor in `ca_path`.",
+        "Add the issuing CA (its name is in the server's log) to `ca_path`, or enrol the EK by hash.";
+    ChainLimit, "chain_limit", Limit, "the chain exceeds its limits",
+        "More intermediates, a longer path or more signature checks than allowed.",
+        "A real agent sends at most four intermediates; look for what sent this.";
+    EkProfileDenied, "ek_profile_denied", Denied, "this kind of EK is not accepted",
+        "The EK's type and size are not in `ek_profiles`.",
+        "Choose another EK on the agent (`ek`), or extend `ek_profiles`.";
+    EkNotAllowed, "ek_not_allowed", Denied, "could not validate EK",
+        "The EK's hash is not enrolled in `hash_path`.",
+        "Create a file named like the EK's hash in `hash_path`; `tpm-attestor fingerprint` prints it.";
+    StoreUnavailable, "store_unavailable", Unavailable, "the enrolment store cannot be read",
+        "The hash directory could not be read; unreadable is not the same as absent.",
+        "Look at the server's log; check permissions and mounts of `hash_path`.";
+    MalformedPublic, "malformed_public", Malformed, "the AK is not valid",
+        "The AK's public area is no TPMT_PUBLIC, has reserved attributes or non-canonical widths.",
+        "No TPM makes such a key; look for what sent it.";
+    AkAttributes, "ak_attributes", Misbehaved, "the AK has wrong attributes",
+        "The AK is not a restricted signing key that is fixed to its TPM and parent and was made there.",
+        "Use an agent that makes its AK by the documented template.";
+    AkScheme, "ak_scheme", Misbehaved, "the AK has a wrong scheme",
+        "The AK has no scheme, or one other than RSASSA, RSAPSS or ECDSA with SHA-256, SHA-384 or SHA-512.",
+        "Use an agent that makes its AK by the documented template.";
+    AkNameAlg, "ak_namealg", Misbehaved, "the AK has a wrong name algorithm",
+        "The AK's name algorithm is not SHA-256, SHA-384 or SHA-512.",
+        "Use an agent that makes its AK by the documented template.";
+    KeyReuse, "key_reuse", Misbehaved, "the AK is the EK",
+        "AK and EK are the same key.",
+        "No TPM allows this; look for what sent it.";
+    CreationMismatch, "creation_mismatch", Misbehaved, "the AK's creation is not proved",
+        "The creation attestation of an agent of the first generation does not match its AK.",
+        "Use an agent that certifies its AK's creation; look for what sent it.";
+    ProofMismatch, "proof_mismatch", Misbehaved, "incorrect secret",
+        "The agent did not open the credential, or its proof is for other messages.",
+        "The AK is not in the TPM of the EK, or a message was altered or relayed.";
+    PolicyUnsolicited, "unsolicited_evidence", Malformed, "evidence came that was not asked for",
+        "The response carries an event log that the challenge did not ask for.",
+        "No correct agent does this; look for what sent it.";
+    MalformedAttest, "malformed_attest", Malformed, "the quote is not valid",
+        "The quote is no TPMS_ATTEST, or bytes follow it.",
+        "No TPM makes such a quote; look for what sent it.";
+    BadMagic, "bad_magic", Misbehaved, "the quote was not made by a TPM",
+        "The attestation structure does not start with TPM_GENERATED.",
+        "The structure was made outside a TPM; look for what sent it.";
+    WrongAttestType, "wrong_attest_type", Misbehaved, "the attestation is not a quote",
+        "The attestation structure is of another type than a quote.",
+        "No correct agent does this; look for what sent it.";
+    QualifiedSigner, "qualified_signer", Misbehaved, "the AK is not in the endorsement hierarchy",
+        "The quote's qualified signer is not the AK as a primary key of the endorsement hierarchy.",
+        "Use an agent that makes its AK by the documented template.";
+    NonceMismatch, "nonce_mismatch", Misbehaved, "the quote is for another challenge",
+        "The quote's extraData is not what this exchange asks for.",
+        "The quote is old or of another exchange; look for what sent it.";
+    PcrSelection, "pcr_selection", Misbehaved, "the quote covers other PCRs",
+        "The quote's PCR selection is not exactly what the server asked for.",
+        "Check with `tpm-attestor doctor` that the TPM has the bank; else change `pcrs` on the server.";
+    PcrDigest, "pcr_digest", Misbehaved, "the PCR values do not match the quote",
+        "The digest in the quote is not that of the PCR values sent.",
+        "No correct agent does this; look for what sent it.";
+    SignatureScheme, "signature_scheme", Misbehaved, "the quote's signature has another scheme",
+        "The signature's algorithm or hash differs from the AK's scheme.",
+        "No TPM does this; look for what sent it.";
+    BadSignature, "bad_signature", Misbehaved, "the quote's signature is wrong",
+        "The AK did not sign this quote.",
+        "The quote was altered or made by another key; look for what sent it.";
+    EntropyFailure, "entropy_failure", Bug, "the server could not make a challenge",
+        "The operating system's random source failed or returned nothing.",
+        "Look at the server's machine; no attestation is possible without entropy.";
+    InternalError, "internal_error", Bug, "the server failed",
+        "A state that cannot be reached was reached.",
+        "Report it with the server's log.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_snake_case() {
+        let codes: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        assert_eq!(codes.len(), Reason::ALL.len());
+        let snake = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        assert!(codes.iter().all(|code| snake(code) && code.len() <= 40));
+    }
+}
