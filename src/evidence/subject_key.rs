@@ -112,11 +112,9 @@ impl EkHash {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         let mut out = String::with_capacity(52);
         let (mut buffer, mut bits) = (0u32, 0u32);
-        for byte in self.0.into_iter().map(Some).chain([None]) {
-            match byte {
-                Some(byte) => (buffer, bits) = ((buffer << 8) | u32::from(byte), bits + 8),
-                None => (buffer, bits) = (buffer << (5 - bits), 5),
-            }
+        // A last zero byte pushes the bit that is left over the edge.
+        for byte in self.0.into_iter().chain([0]) {
+            (buffer, bits) = ((buffer << 8) | u32::from(byte), bits + 8);
             while bits >= 5 {
                 bits -= 5;
                 let index = usize::try_from((buffer >> bits) & 31).unwrap_or_default();
@@ -124,6 +122,7 @@ impl EkHash {
             }
             buffer &= (1 << bits) - 1;
         }
+        out.truncate(52);
         out
     }
 
@@ -230,7 +229,7 @@ mod tests {
         let hash = EkHash::from_hex(&hex::encode(b"foobarfoobarfoobarfoobarfoobarfo")).unwrap();
         assert_eq!(
             hash.device(),
-            "mzxw6ytbojtg633cmfzgm33pmjqxezton5rgc4tgn5xweylsmzxq"
+            "mzxw6ytbojtg633cmfzgm33pmjqxeztpn5rgc4tgn5xweylsmzxq"
         );
         assert_eq!(EkHash::from_hex("00"), None);
     }
