@@ -1,1 +1,10 @@
-//! The server-side plugin: decides which machines get an identity
+//! The server-side plugin: decides which machines get an identity.
+
+mod attestor;
+pub mod config;
+mod decision;
+mod entropy;
+mod room;
+pub mod status;
+
+pub use attestor::Attestor;

@@ -1,0 +1,415 @@
+//! The server plugin's configuration: its keys, and the settings made of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use evidence::Hash;
+use hcl::{Key, Kind, Moved, Problem, Schema, Values};
+use plugin::{Metrics, Purpose};
+use store::{AnchorStore, HashDirectory, Refresh, Skipped};
+use verify::{Anchors, EkKind, EkTrust, LegacyAgents, Policy};
+
+/// Unfinished attestations that any configuration may allow.
+pub const MAX_STREAMS: u32 = 4096;
+
+/// The keys of `plugin_data`.
+pub const SCHEMA: Schema = Schema {
+    keys: &[
+        Key {
+            name: "ca_path",
+            kind: Kind::Text,
+            default: "`/opt/spire/.data/certs` if it exists",
+            doc: "Directory (or file) of CA certificates, PEM or DER. A machine whose EK certificate leads to one of them is accepted. Each certificate is an anchor, whether self-signed or not. Re-read when it changes.",
+        },
+        Key {
+            name: "intermediates_path",
+            kind: Kind::Text,
+            default: "none",
+            doc: "Directory (or file) of certificates that help to build chains to an anchor and are trusted for nothing else. Re-read when it changes.",
+        },
+        Key {
+            name: "hash_path",
+            kind: Kind::Text,
+            default: "`/opt/spire/.data/hashes` if it exists",
+            doc: "Directory with one file for each enrolled machine, named by the EK's hash (64 lower-case hex digits); contents do not matter. Asked at each attestation.",
+        },
+        Key {
+            name: "ek_trust",
+            kind: Kind::Choice(&["either", "both"]),
+            default: "`\"either\"`",
+            doc: "With both `ca_path` and `hash_path`: whether one of them must vouch for a machine, or both.",
+        },
+        Key {
+            name: "ek_profiles",
+            kind: Kind::TextList,
+            default: "all",
+            doc: "The kinds of EK that count: `rsa-2048`, `rsa-3072`, `rsa-4096`, `p-256`, `p-384`, `p-521`. A TPM with an RSA and an ECC EK has two identities unless one kind is left out.",
+        },
+        Key {
+            name: "accept_expired_ek",
+            kind: Kind::Flag,
+            default: "`false`",
+            doc: "Whether an EK certificate past its end still counts; such agents get the selector `ek_cert:expired`. CA certificates must be valid all the same.",
+        },
+        Key {
+            name: "legacy_agents",
+            kind: Kind::Choice(&["allow", "deny"]),
+            default: "`\"allow\"`",
+            doc: "Whether agents of the community TPM plugin, which send no quote, are accepted; they get the selector `attestation:credential`.",
+        },
+        Key {
+            name: "pcrs",
+            kind: Kind::IntegerList { min: 0, max: 23 },
+            default: "`[0, 1, 2, 3, 4, 5, 6, 7]`",
+            doc: "The PCRs that each quote must cover.",
+        },
+        Key {
+            name: "pcr_bank",
+            kind: Kind::Choice(&["sha256", "sha384", "sha512"]),
+            default: "`\"sha256\"`",
+            doc: "The bank of these PCRs; every machine's TPM must have it active.",
+        },
+        Key {
+            name: "challenge_timeout",
+            kind: Kind::Duration,
+            default: "`\"30s\"`",
+            doc: "How long an agent may take to answer a challenge; slow TPMs need seconds.",
+        },
+        Key {
+            name: "attestation_timeout",
+            kind: Kind::Duration,
+            default: "`\"60s\"`",
+            doc: "How long an attestation may take in all.",
+        },
+        Key {
+            name: "max_streams",
+            kind: Kind::Integer { min: 1, max: 4096 },
+            default: "`4096`",
+            doc: "Unfinished attestations at the same time; one more is refused with `overloaded`.",
+        },
+        Key {
+            name: "max_streams_per_client",
+            kind: Kind::Integer { min: 0, max: 4096 },
+            default: "`16`",
+            doc: "The same for one client address, where SPIRE tells it (1.15.2 and later). `0` is no limit: set it where a load balancer hides the agents' addresses.",
+        },
+        Key {
+            name: "reload_interval",
+            kind: Kind::Duration,
+            default: "`\"5s\"`",
+            doc: "How often `ca_path` and `intermediates_path` are looked at for changes.",
+        },
+    ],
+    moved: &[
+        Moved {
+            name: "aws",
+            hint: "enrol such machines by hash in `hash_path`, or by their EK certificate's CA in `ca_path`",
+        },
+        Moved {
+            name: "pve",
+            hint: "enrol such machines by hash in `hash_path`, or by their EK certificate's CA in `ca_path`",
+        },
+        Moved {
+            name: "pcr",
+            hint: "every quote covers the PCRs in `pcrs`",
+        },
+        Moved {
+            name: "tpm_path",
+            hint: "that is the agent's `device`; the server needs no TPM",
+        },
+    ],
+};
+
+/// The settings of the server plugin.
+#[derive(Debug)]
+pub struct Settings {
+    pub(crate) policy: Policy,
+    pub(crate) hashes: Option<HashDirectory>,
+    pub(crate) challenge_timeout: Duration,
+    pub(crate) attestation_timeout: Duration,
+    pub(crate) max_streams: usize,
+    pub(crate) max_streams_per_client: usize,
+    store: Option<AnchorStore>,
+    no_anchors: Arc<Anchors>,
+    reload_interval: Duration,
+    warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Builds settings from the text that SPIRE passes on, or lists everything wrong with it.
+    pub fn build(trust_domain: &str, text: &str, _purpose: Purpose) -> Result<Self, Vec<Problem>> {
+        let (values, mut problems) = SCHEMA.read(text);
+        let mut warnings = Vec::new();
+        let paths = Paths::of(&values, &mut problems);
+        let store = paths.open_anchors(&values, &mut problems, &mut warnings);
+        let hashes = paths.open_hashes(&values, &mut problems, &mut warnings);
+        let policy = Policy {
+            trust_domain: trust_domain.to_owned(),
+            ek_trust: ek_trust(&values, &paths, &mut problems),
+            ek_kinds: ek_kinds(&values, &mut problems),
+            accept_expired_ek: values
+                .flag("accept_expired_ek")
+                .is_some_and(|flag| flag.value),
+            legacy_agents: match values.choice("legacy_agents").map(|choice| choice.value) {
+                Some("deny") => LegacyAgents::Deny,
+                _ => LegacyAgents::Allow,
+            },
+            pcrs: pcrs(&values, &mut problems),
+        };
+        let settings = Self {
+            policy,
+            hashes,
+            challenge_timeout: duration(&values, "challenge_timeout", 30, &mut problems),
+            attestation_timeout: duration(&values, "attestation_timeout", 60, &mut problems),
+            max_streams: count(&values, "max_streams", 4096),
+            max_streams_per_client: count(&values, "max_streams_per_client", 16),
+            store,
+            no_anchors: Arc::new(Anchors::default()),
+            reload_interval: duration(&values, "reload_interval", 5, &mut problems),
+            warnings,
+        };
+        problems.sort();
+        if problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(problems)
+        }
+    }
+
+    pub(crate) fn anchors(&self) -> Arc<Anchors> {
+        match &self.store {
+            Some(store) => store.current(),
+            None => Arc::clone(&self.no_anchors),
+        }
+    }
+
+    /// Says what is in force.
+    pub(crate) fn announce(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+        tracing::info!(
+            anchors = self.anchors().len(),
+            allow_list = self.hashes.is_some(),
+            ek_trust = ?self.policy.ek_trust,
+            legacy_agents = ?self.policy.legacy_agents,
+            "configured"
+        );
+    }
+
+    /// Takes over changed files until the settings are replaced.
+    pub(crate) fn follow_files(settings: &Arc<Self>, metrics: Metrics) {
+        if settings.store.is_none() {
+            return;
+        }
+        let settings = Arc::downgrade(settings);
+        tokio::spawn(async move {
+            while let Some(interval) = settings.upgrade().map(|settings| settings.reload_interval) {
+                tokio::time::sleep(interval).await;
+                let settings = settings.clone();
+                let refresh = move || settings.upgrade().map(|settings| settings.refresh());
+                let outcome = tokio::task::spawn_blocking(refresh).await;
+                if let Ok(Some(Some(status))) = outcome {
+                    let key = ["node_attestor", "tpm", "anchors_reload"];
+                    metrics.increment(&key, 1.0, &[("status", status)]);
+                }
+            }
+        });
+    }
+
+    /// The outcome of a look at the files, if there is something to tell.
+    fn refresh(&self) -> Option<&'static str> {
+        match self.store.as_ref()?.refresh() {
+            Ok(Refresh::Unchanged) => None,
+            Ok(Refresh::Reloaded { anchors, skipped }) => {
+                for warning in skipped.iter().map(skipped_warning) {
+                    tracing::warn!("{warning}");
+                }
+                tracing::info!(anchors, "took over changed CA certificates");
+                Some("ok")
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot take over CA certificates, keeping the last good ones");
+                Some("failed")
+            }
+        }
+    }
+}
+
+struct Paths {
+    ca: Option<PathBuf>,
+    hash: Option<PathBuf>,
+}
+
+impl Paths {
+    /// A path that is not configured is the default one if that exists, as STP has it.
+    fn of(values: &Values, problems: &mut Vec<Problem>) -> Self {
+        let configured = |key| values.text(key).map(|text| PathBuf::from(text.value));
+        let or_default = |path: &str| Some(PathBuf::from(path)).filter(|path| path.exists());
+        for key in ["ca_path", "intermediates_path", "hash_path"] {
+            if values.text(key).is_some_and(|text| text.value.is_empty()) {
+                problems.push(values.problem(key, format!("{key} is empty")));
+            }
+        }
+        let (ca, hash) = (configured("ca_path"), configured("hash_path"));
+        if ca.is_none() && hash.is_none() {
+            let (ca, hash) = (or_default(DEFAULT_CA_PATH), or_default(DEFAULT_HASH_PATH));
+            if ca.is_none() && hash.is_none() && problems.is_empty() {
+                let message =
+                    "ca_path or hash_path is required: without either no machine can be trusted";
+                problems.push(values.problem("ca_path", message));
+            }
+            return Self { ca, hash };
+        }
+        Self { ca, hash }
+    }
+
+    fn open_anchors(
+        &self,
+        values: &Values,
+        problems: &mut Vec<Problem>,
+        warnings: &mut Vec<String>,
+    ) -> Option<AnchorStore> {
+        let intermediates = values
+            .text("intermediates_path")
+            .map(|text| Path::new(text.value));
+        let Some(ca) = self.ca.as_deref() else {
+            if intermediates.is_some() {
+                problems
+                    .push(values.problem("intermediates_path", "intermediates_path needs ca_path"));
+            }
+            return None;
+        };
+        match AnchorStore::open(ca, intermediates) {
+            Ok((store, skipped)) => {
+                warnings.extend(skipped.iter().map(skipped_warning));
+                if store.current().is_empty() {
+                    warnings.push(format!("{} holds no certificate yet", ca.display()));
+                }
+                Some(store)
+            }
+            Err(error) => {
+                problems
+                    .push(values.problem("ca_path", format!("unable to load ca_path: {error}")));
+                None
+            }
+        }
+    }
+
+    fn open_hashes(
+        &self,
+        values: &Values,
+        problems: &mut Vec<Problem>,
+        warnings: &mut Vec<String>,
+    ) -> Option<HashDirectory> {
+        match HashDirectory::open(self.hash.as_deref()?) {
+            Ok((hashes, odd)) => {
+                let warning = |name| format!("hash_path: {} is no EK's hash", hcl::shown(name));
+                warnings.extend(odd.iter().map(String::as_str).map(warning));
+                Some(hashes)
+            }
+            Err(error) => {
+                problems.push(
+                    values.problem("hash_path", format!("unable to read hash_path: {error}")),
+                );
+                None
+            }
+        }
+    }
+}
+
+fn ek_trust(values: &Values, paths: &Paths, problems: &mut Vec<Problem>) -> EkTrust {
+    let both = values
+        .choice("ek_trust")
+        .is_some_and(|choice| choice.value == "both");
+    match (&paths.ca, &paths.hash) {
+        (Some(_), Some(_)) if both => EkTrust::Both,
+        (Some(_), Some(_)) => EkTrust::Either,
+        (_, hash) => {
+            if both {
+                let message = "ek_trust = \"both\" needs ca_path and hash_path";
+                problems.push(values.problem("ek_trust", message));
+            }
+            if hash.is_some() {
+                EkTrust::Enrolment
+            } else {
+                EkTrust::Certificate
+            }
+        }
+    }
+}
+
+fn ek_kinds(values: &Values, problems: &mut Vec<Problem>) -> Vec<EkKind> {
+    let Some(names) = values.texts("ek_profiles") else {
+        return EkKind::ALL.to_vec();
+    };
+    if names.is_empty() {
+        problems.push(values.problem("ek_profiles", "ek_profiles must not be empty"));
+    }
+    let mut kinds = Vec::new();
+    for name in names {
+        match EkKind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name.value)
+        {
+            Some(kind) => kinds.push(kind),
+            None => {
+                let known: Vec<_> = EkKind::ALL.iter().map(|kind| kind.name()).collect();
+                let (name, position) = (hcl::shown(&name.value), name.position);
+                let message = format!("unknown EK profile {name}; one of {}", known.join(", "));
+                problems.push(Problem::new(position, message));
+            }
+        }
+    }
+    kinds
+}
+
+fn pcrs(values: &Values, problems: &mut Vec<Problem>) -> Vec<(Hash, Vec<u8>)> {
+    let bank = values
+        .choice("pcr_bank")
+        .and_then(|choice| Hash::from_name(choice.value));
+    let mut pcrs: Vec<u8> = match values.integers("pcrs") {
+        None => (0..8).collect(),
+        Some(pcrs) => pcrs
+            .iter()
+            .filter_map(|pcr| u8::try_from(pcr.value).ok())
+            .collect(),
+    };
+    pcrs.sort_unstable();
+    pcrs.dedup();
+    if pcrs.is_empty() {
+        problems.push(values.problem("pcrs", "pcrs must not be empty"));
+    }
+    vec![(bank.unwrap_or(Hash::Sha256), pcrs)]
+}
+
+fn duration(values: &Values, key: &str, default: u64, problems: &mut Vec<Problem>) -> Duration {
+    let Some(duration) = values.duration(key) else {
+        return Duration::from_secs(default);
+    };
+    if !(MIN_DURATION..=MAX_DURATION).contains(&duration.value) {
+        problems.push(values.problem(key, format!("{key} must be between 100ms and 10m")));
+    }
+    duration.value
+}
+
+fn count(values: &Values, key: &str, default: usize) -> usize {
+    let configured = values
+        .integer(key)
+        .and_then(|integer| usize::try_from(integer.value).ok());
+    configured.unwrap_or(default)
+}
+
+fn skipped_warning(skipped: &Skipped) -> String {
+    format!(
+        "skipped {}: {}",
+        hcl::shown(&skipped.file.to_string_lossy()),
+        skipped.why
+    )
+}
+
+const DEFAULT_CA_PATH: &str = "/opt/spire/.data/certs";
+const DEFAULT_HASH_PATH: &str = "/opt/spire/.data/hashes";
+const MIN_DURATION: Duration = Duration::from_millis(100);
+const MAX_DURATION: Duration = Duration::from_secs(600);

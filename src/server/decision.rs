@@ -1,0 +1,140 @@
+//! One log line and one measurement for each decision, with stable fields.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use evidence::EkHash;
+use plugin::Metrics;
+use verify::{Attested, Certification, Enrolment, Grant, Method, Rejection};
+
+/// What is known of an attestation so far; says so once, even when its stream is cancelled.
+pub(crate) struct Decision {
+    started: Instant,
+    metrics: Metrics,
+    client_ip: Option<IpAddr>,
+    ek_hash: Option<EkHash>,
+    method: &'static str,
+    ek_trust: &'static str,
+    vendor: String,
+    told: bool,
+}
+
+impl Decision {
+    pub(crate) fn new(metrics: Metrics, client_ip: Option<IpAddr>) -> Self {
+        Self {
+            started: Instant::now(),
+            metrics,
+            client_ip,
+            ek_hash: None,
+            method: "none",
+            ek_trust: "none",
+            vendor: String::new(),
+            told: false,
+        }
+    }
+
+    /// The EK that the peer says it has.
+    pub(crate) fn claims(&mut self, ek_hash: EkHash) {
+        self.ek_hash = Some(ek_hash);
+    }
+
+    /// What the machine has proved.
+    pub(crate) fn proved(&mut self, attested: &Attested, enrolment: Enrolment) {
+        self.method = match attested.method() {
+            Method::Quote(_) => "quote",
+            Method::Credential => "credential",
+        };
+        let enrolled = enrolment == Enrolment::Enrolled;
+        self.ek_trust = match attested.certification() {
+            Certification::Verified(_) if enrolled => "both",
+            Certification::Verified(_) => "certificate",
+            _ if enrolled => "enrolment",
+            _ => "none",
+        };
+        if let Certification::Verified(ek) = attested.certification() {
+            ek.description().vendor().clone_into(&mut self.vendor);
+        }
+    }
+
+    /// Says that the machine got an identity.
+    pub(crate) fn granted(mut self, grant: &Grant) {
+        tracing::info!(
+            outcome = "granted",
+            reason = "",
+            ek_hash = self.ek_hash(),
+            ek_trust = self.ek_trust,
+            vendor = self.vendor,
+            evidence = self.method,
+            client_ip_unverified = self.client(),
+            duration_ms = self.milliseconds(),
+            agent_id = grant.agent_id(),
+            "attestation granted"
+        );
+        self.count("granted", "none");
+    }
+
+    /// Says that the machine was refused, and why.
+    pub(crate) fn refused(mut self, rejection: &Rejection) {
+        tracing::warn!(
+            outcome = "refused",
+            reason = rejection.reason.code(),
+            ek_hash = self.ek_hash(),
+            ek_trust = self.ek_trust,
+            vendor = self.vendor,
+            evidence = self.method,
+            client_ip_unverified = self.client(),
+            duration_ms = self.milliseconds(),
+            detail = rejection.detail.as_deref().unwrap_or_default(),
+            "attestation refused"
+        );
+        self.count("refused", rejection.reason.code());
+    }
+
+    fn count(&mut self, outcome: &str, reason: &str) {
+        self.told = true;
+        let labels = [
+            ("status", outcome),
+            ("reason", reason),
+            ("evidence", self.method),
+        ];
+        self.metrics
+            .increment(&["node_attestor", "tpm", "attest"], 1.0, &labels);
+        self.metrics.elapsed(
+            &["node_attestor", "tpm", "attest_elapsed_time"],
+            self.started,
+            &labels,
+        );
+    }
+
+    fn ek_hash(&self) -> String {
+        self.ek_hash.map(|hash| hash.hex()).unwrap_or_default()
+    }
+
+    fn client(&self) -> String {
+        self.client_ip.map(|ip| ip.to_string()).unwrap_or_default()
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Decision {
+    fn drop(&mut self) {
+        if self.told {
+            return;
+        }
+        tracing::warn!(
+            outcome = "abandoned",
+            reason = "client_closed",
+            ek_hash = self.ek_hash(),
+            ek_trust = self.ek_trust,
+            vendor = self.vendor,
+            evidence = self.method,
+            client_ip_unverified = self.client(),
+            duration_ms = self.milliseconds(),
+            "attestation abandoned"
+        );
+        self.count("abandoned", "client_closed");
+    }
+}

@@ -1,0 +1,40 @@
+//! The binary `tpm-attestor-server`: serves the role that SPIRE Server asks for.
+
+use std::process::ExitCode;
+
+use mimalloc::MiMalloc;
+use plugin::{Launch, Limits, Role, Service};
+use server::Attestor;
+
+/// The allocator of musl is slow under several threads.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("--version") {
+        eprintln!("tpm-attestor-server {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let launch = match Launch::from_environment(&[Role::NodeAttestor]) {
+        Ok(launch) => launch,
+        Err(refusal) => return refusal.report(),
+    };
+    plugin::log::install();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            let limits = Limits {
+                exchanges: server::config::MAX_STREAMS,
+                ..Limits::default()
+            };
+            let attestor = Attestor::new(launch.metrics());
+            runtime.block_on(Service::new(attestor).limits(limits).serve_server(launch))
+        }
+        Err(error) => {
+            plugin::log::error(&format!("cannot start the runtime: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

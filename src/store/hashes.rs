@@ -1,0 +1,123 @@
+//! The allow-list: a directory with one file for each enrolled EK, named by its hash.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use evidence::EkHash;
+
+/// A directory whose file names are EK hashes, 64 lower-case hex digits; contents do not matter.
+#[derive(Debug, Clone)]
+pub struct HashDirectory {
+    path: PathBuf,
+}
+
+/// The path is no directory that can be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotADirectory(String);
+
+/// The directory could not be asked: not the same as an absent entry.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(String);
+
+impl HashDirectory {
+    /// Opens a directory. Also returns the names, at most eight, that can be no EK's hash.
+    pub fn open(path: &Path) -> Result<(Self, Vec<String>), NotADirectory> {
+        let problem =
+            |why: &dyn std::fmt::Display| NotADirectory(format!("{}: {why}", path.display()));
+        let mut odd = Vec::new();
+        for entry in fs::read_dir(path).map_err(|error| problem(&error))? {
+            let entry = entry.map_err(|error| problem(&error))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if odd.len() < MAX_ODD && !name.starts_with("..") && !is_hash(&name) {
+                odd.push(name);
+            }
+        }
+        Ok((
+            Self {
+                path: path.to_owned(),
+            },
+            odd,
+        ))
+    }
+
+    /// Whether an EK is enrolled; asked of the file system each time.
+    pub fn contains(&self, hash: &EkHash) -> Result<bool, Unreadable> {
+        let path = self.path.join(hash.hex());
+        match fs::metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.certainly_absent(&path),
+            Err(error) => Err(Unreadable(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    /// A missing file says something only when its directory is there and it is no dangling link.
+    fn certainly_absent(&self, path: &Path) -> Result<bool, Unreadable> {
+        let unreadable =
+            |why: &dyn std::fmt::Display| Unreadable(format!("{}: {why}", self.path.display()));
+        let directory = fs::metadata(&self.path).map_err(|error| unreadable(&error))?;
+        if !directory.is_dir() {
+            return Err(unreadable(&"not a directory"));
+        }
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(unreadable(&"an entry leads nowhere"));
+        }
+        Ok(false)
+    }
+}
+
+fn is_hash(name: &str) -> bool {
+    EkHash::from_hex(name).is_some_and(|hash| hash.hex() == name)
+}
+
+/// Names reported: enough to see the mistake.
+const MAX_ODD: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const HASH: &str = "00000000000000000000000000000000000000000000000000000000000000ab";
+
+    #[test]
+    fn only_the_exact_name_is_enrolled() {
+        let dir = TempDir::new().unwrap();
+        let (hashes, _) = HashDirectory::open(dir.path()).unwrap();
+        let hash = EkHash::from_hex(HASH).unwrap();
+        for name in [
+            &HASH.to_uppercase(),
+            &HASH[..63],
+            &format!("{HASH}0"),
+            &format!("{HASH} "),
+        ] {
+            fs::write(dir.path().join(name), "").unwrap();
+            assert!(!hashes.contains(&hash).unwrap(), "{name:?}");
+        }
+        let (_, odd) = HashDirectory::open(dir.path()).unwrap();
+        assert_eq!(odd.len(), 4);
+        fs::write(dir.path().join(HASH), "").unwrap();
+        assert!(hashes.contains(&hash).unwrap());
+        fs::remove_file(dir.path().join(HASH)).unwrap();
+        assert!(!hashes.contains(&hash).unwrap());
+    }
+
+    #[test]
+    fn unreadable_is_not_absent() {
+        let dir = TempDir::new().unwrap();
+        let hash = EkHash::from_hex(HASH).unwrap();
+        let (hashes, _) = HashDirectory::open(dir.path()).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join(HASH)).unwrap();
+        assert!(hashes.contains(&hash).is_err());
+        let path = dir.path().to_owned();
+        dir.close().unwrap();
+        assert!(hashes.contains(&hash).is_err());
+        fs::write(&path, "").unwrap();
+        assert!(hashes.contains(&hash).is_err());
+        fs::remove_file(&path).unwrap();
+        assert!(HashDirectory::open(&path).is_err());
+    }
+}
