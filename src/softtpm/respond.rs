@@ -1,0 +1,185 @@
+//! The answer of an honest agent to a challenge, with a place for a lie at each step.
+
+use evidence::{Challenge, Evidence, PcrSelection, Proof, Response, Secret, Transcript};
+
+use crate::lies::{Answer, Seen};
+use crate::{Lies, SoftTpm, TpmError};
+
+impl SoftTpm {
+    /// What an agent of this project answers: evidence and a proof, or the secret itself when the
+    /// challenge is of the first generation. All arguments are as they travelled.
+    pub fn respond(
+        &mut self,
+        trust_domain: &str,
+        payload: &[u8],
+        challenge: &[u8],
+    ) -> Result<Response, TpmError> {
+        let seen = Seen {
+            trust_domain: trust_domain.to_owned(),
+            payload: payload.to_vec(),
+            challenge: challenge.to_vec(),
+        };
+        Ok(self.respond_lying(seen, &Lies::none())?.response)
+    }
+
+    /// What an agent of the first generation answers: the secret, whatever else was asked.
+    pub fn legacy_respond(&self, challenge: &[u8]) -> Result<Response, TpmError> {
+        Ok(self.reveal_lying(challenge, &Lies::none())?.response)
+    }
+
+    pub(crate) fn respond_lying(&mut self, seen: Seen, lies: &Lies) -> Result<Answer, TpmError> {
+        let challenge = Challenge::decode(&seen.challenge)?;
+        let secret = lies.secret_of(|| self.activate(&challenge.credential))?;
+        let response = match challenge.extension {
+            None => Response::Secret(secret.expose().to_vec()),
+            Some(extension) => {
+                let transcript = transcript(seen, lies);
+                let binding = secret.quote_binding(&transcript);
+                let evidence = self.evidence(&binding, extension.selections(), lies)?;
+                Response::Proof(self.prove(&secret, &transcript, &evidence, lies))
+            }
+        };
+        let mut answer = Answer { response, secret };
+        lies.tell_answer(&mut answer);
+        Ok(answer)
+    }
+
+    pub(crate) fn reveal_lying(&self, challenge: &[u8], lies: &Lies) -> Result<Answer, TpmError> {
+        let challenge = Challenge::decode(challenge)?;
+        let secret = lies.secret_of(|| self.activate(&challenge.credential))?;
+        let response = Response::Secret(secret.expose().to_vec());
+        let mut answer = Answer { response, secret };
+        lies.tell_answer(&mut answer);
+        Ok(answer)
+    }
+
+    fn evidence(
+        &mut self,
+        binding: &[u8],
+        mut selections: Vec<PcrSelection>,
+        lies: &Lies,
+    ) -> Result<Evidence, TpmError> {
+        lies.tell_selections(&mut selections);
+        let mut attest = self.quote_structure(binding, &selections)?;
+        lies.tell_attest(&mut attest);
+        let mut quote = attest.encode();
+        lies.tell_signed(&mut quote);
+        let mut signature = lies.sign(self, &quote)?;
+        lies.tell_signature(&mut signature);
+        let mut pcrs = self.read_pcrs(&selections);
+        lies.tell_values(&mut pcrs);
+        let mut evidence = Evidence {
+            quote,
+            signature: signature.encode(),
+            pcrs,
+        };
+        lies.tell_evidence(&mut evidence);
+        Ok(evidence)
+    }
+
+    fn prove(
+        &self,
+        secret: &Secret,
+        transcript: &Transcript,
+        evidence: &Evidence,
+        lies: &Lies,
+    ) -> Proof {
+        let mut document = evidence.encode();
+        lies.tell_document(&mut document);
+        let log = self.log.clone();
+        let proof = secret.proof(transcript, &document, log.as_deref().unwrap_or_default());
+        Proof {
+            evidence: document,
+            log,
+            proof,
+        }
+    }
+}
+
+fn transcript(mut seen: Seen, lies: &Lies) -> Transcript {
+    lies.tell_seen(&mut seen);
+    Transcript::new(&seen.trust_domain, &seen.payload, &seen.challenge)
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::{
+        AkTemplate, Attest, ChallengeExtension, Credential, EkProfile, Hash, Malformed,
+    };
+
+    use super::*;
+    use crate::KeyKind;
+
+    const SECRET: [u8; 32] = [7; 32];
+
+    fn challenge(tpm: &SoftTpm, extension: bool) -> Vec<u8> {
+        let profile = EkProfile::of(tpm.ek_key()).unwrap();
+        let secret = Secret::new(SECRET.to_vec());
+        let name = tpm.ak.name().unwrap();
+        let seed = vec![1; profile.hash.size()];
+        let credential = Credential::make(tpm.ek_key(), profile, &name, &secret, &seed).unwrap();
+        let extension = extension.then(|| ChallengeExtension {
+            version: 1,
+            nonce: [3; 32],
+            pcrs: vec![(Hash::Sha256, vec![0, 7]), (Hash::Sha384, vec![4])],
+        });
+        Challenge {
+            credential,
+            extension,
+        }
+        .encode()
+    }
+
+    #[test]
+    fn the_proof_is_the_transcript_formula() {
+        for log in [None, Some(b"log".to_vec())] {
+            let mut tpm = SoftTpm::sample(KeyKind::P384, AkTemplate::EccP256).unwrap();
+            tpm.log = log.clone();
+            let payload = tpm.offer(None).unwrap().encode();
+            let challenge = challenge(&tpm, true);
+            let response = tpm.respond("example.org", &payload, &challenge).unwrap();
+            let Response::Proof(proof) = response else {
+                panic!("a proof")
+            };
+
+            let sized = |bytes: &[u8]| {
+                let len = u32::try_from(bytes.len()).unwrap();
+                [&len.to_be_bytes(), bytes].concat()
+            };
+            let transcript = Hash::Sha256.digest(&[
+                b"tpm-attestor/v1",
+                &sized(b"example.org"),
+                &sized(&payload),
+                &sized(&challenge),
+            ]);
+            let evidence = Hash::Sha256.digest(&[&proof.evidence]);
+            let log_digest = Hash::Sha256.digest(&[log.as_deref().unwrap_or_default()]);
+            let expect =
+                Hash::Sha256.hmac(&SECRET, &[b"proof", &transcript, &evidence, &log_digest]);
+            assert_eq!(proof.proof.to_vec(), expect);
+            assert_eq!(proof.log, log);
+
+            let evidence = Evidence::decode(&proof.evidence).unwrap();
+            let attest = Attest::parse(&evidence.quote).unwrap();
+            let binding = Hash::Sha256.hmac(&SECRET, &[b"quote", &transcript]);
+            assert_eq!(attest.extra_data, binding);
+            assert_eq!(evidence.pcrs[0].values.keys().collect::<Vec<_>>(), [&0, &7]);
+            assert_eq!(evidence.pcrs[1].values.keys().collect::<Vec<_>>(), [&4]);
+        }
+    }
+
+    #[test]
+    fn old_challenges_and_old_agents_get_the_secret() {
+        let mut tpm = SoftTpm::first_generation(KeyKind::Rsa2048).unwrap();
+        let old = challenge(&tpm, false);
+        let new = challenge(&tpm, true);
+        let secret = Response::Secret(SECRET.to_vec());
+        assert_eq!(tpm.respond("example.org", b"{}", &old), Ok(secret.clone()));
+        assert_eq!(tpm.legacy_respond(&new), Ok(secret.clone()));
+        assert_eq!(secret.encode().len(), "{\"Secret\":\"\"}".len() + 44);
+        assert_eq!(
+            tpm.respond("example.org", b"{}", b"{}"),
+            Err(Malformed::Value.into())
+        );
+    }
+}
