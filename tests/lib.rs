@@ -1,1 +1,43 @@
-//! Starts and stops the real parts that the tests run on.
+//! Starts and stops the real parts that the tests run on: software TPMs, a resource manager, SPIRE.
+//!
+//! Everything lives in temporary directories and on loopback, is started by the test that needs it, and ends with it:
+//! on drop, and by the kernel's parent-death signal if the test process is killed. What cannot be started, or does not
+//! get ready before its deadline, fails the test with the log of the part that is to blame.
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a test harness reports every failure by failing the test"
+)]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test harness reports every failure by failing the test"
+)]
+
+mod binary;
+mod manufacturer;
+mod port;
+mod process;
+mod pty;
+mod resource_manager;
+mod space;
+mod spire;
+mod spire_agent;
+mod spire_server;
+mod stp;
+mod swtpm;
+mod tpm_socket;
+mod wait;
+
+pub use binary::binary;
+pub use manufacturer::{EkCertificate, Manufacturer, Model};
+pub use process::{Process, Tool, run};
+pub use resource_manager::{RC_OBJECT_MEMORY, RC_REFERENCE_H0, ResourceManager};
+pub use rustix::process::Signal;
+pub use spire::{Plugin, PluginData, Spire};
+pub use spire_agent::{Agent, AgentOptions};
+pub use spire_server::{AttestedAgent, Server, ServerOptions};
+pub use stp::StpPeer;
+pub use swtpm::{Channel, Swtpm};
+pub use tpm_socket::TpmSocket;
+pub use wait::{until, until_some};
