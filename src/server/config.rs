@@ -1,7 +1,7 @@
 //! The server plugin's configuration: its keys, and the settings made of them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use evidence::Hash;
@@ -207,7 +207,7 @@ impl Settings {
         tokio::spawn(async move {
             while let Some(interval) = settings.upgrade().map(|settings| settings.reload_interval) {
                 tokio::time::sleep(interval).await;
-                let settings = settings.clone();
+                let settings = Weak::clone(&settings);
                 let refresh = move || settings.upgrade().map(|settings| settings.refresh());
                 let outcome = tokio::task::spawn_blocking(refresh).await;
                 if let Ok(Some(Some(status))) = outcome {
@@ -349,18 +349,16 @@ fn ek_kinds(values: &Values, problems: &mut Vec<Problem>) -> Vec<EkKind> {
     }
     let mut kinds = Vec::new();
     for name in names {
-        match EkKind::ALL
+        let known = EkKind::ALL
             .into_iter()
-            .find(|kind| kind.name() == name.value)
-        {
-            Some(kind) => kinds.push(kind),
-            None => {
-                let known: Vec<_> = EkKind::ALL.iter().map(|kind| kind.name()).collect();
-                let (name, position) = (hcl::shown(&name.value), name.position);
-                let message = format!("unknown EK profile {name}; one of {}", known.join(", "));
-                problems.push(Problem::new(position, message));
-            }
+            .find(|kind| kind.name() == name.value);
+        if known.is_none() {
+            let names: Vec<_> = EkKind::ALL.iter().map(|kind| kind.name()).collect();
+            let shown = hcl::shown(&name.value);
+            let message = format!("unknown EK profile {shown}; one of {}", names.join(", "));
+            problems.push(Problem::new(name.position, message));
         }
+        kinds.extend(known);
     }
     kinds
 }

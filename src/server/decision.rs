@@ -52,7 +52,7 @@ impl Decision {
             _ => "none",
         };
         if let Certification::Verified(ek) = attested.certification() {
-            ek.description().vendor().clone_into(&mut self.vendor);
+            self.vendor = ek.description().vendor().to_string();
         }
     }
 

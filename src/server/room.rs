@@ -74,13 +74,13 @@ mod tests {
         let one: Option<IpAddr> = "192.0.2.1".parse().ok();
         let two: Option<IpAddr> = "192.0.2.2".parse().ok();
         let first = room.enter(one, 3, 2).unwrap();
-        let _second = room.enter(one, 3, 2).unwrap();
+        let second = room.enter(one, 3, 2).unwrap();
         assert!(room.enter(one, 3, 2).is_none(), "third of one address");
-        let _third = room.enter(two, 3, 2).unwrap();
+        let third = room.enter(two, 3, 2).unwrap();
         assert!(room.enter(two, 3, 2).is_none(), "fourth in all");
         drop(first);
         let again = room.enter(one, 3, 2).unwrap();
-        drop((again, _second, _third));
+        drop((again, second, third));
         let taken = room.0.lock().unwrap();
         assert!(taken.all == 0 && taken.by_client.is_empty());
     }

@@ -90,7 +90,7 @@ mod tests {
         let hash = EkHash::from_hex(HASH).unwrap();
         for name in [
             &HASH.to_uppercase(),
-            &HASH[..63],
+            HASH.get(..63).unwrap(),
             &format!("{HASH}0"),
             &format!("{HASH} "),
         ] {

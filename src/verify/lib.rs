@@ -3,6 +3,39 @@
 //! No IO, no clock, no logging: time and entropy are arguments, the outcome is a value. Each proof
 //! type has one constructor, beside the checks that it stands for.
 
+mod anchors;
+mod attestation_key;
+mod certificate;
+mod certificate_signature;
+mod chain;
+mod creation;
+mod der;
+mod distinguished_name;
+mod entropy;
+mod extensions;
+mod issuer;
+mod key;
+mod leaf;
+mod policy;
+mod printable;
+mod quote;
 mod rejection;
+mod roca;
+mod session;
+mod signature;
+#[cfg(test)]
+mod tests_chain;
+mod tpm_description;
+#[cfg(test)]
+mod verdicts;
 
+pub use anchors::{Anchors, UnusableCertificate};
+pub use certificate::EkCertificate;
+pub use chain::{CertifiedEk, ChainOptions};
+pub use entropy::Entropy;
+pub use key::parse_public_key;
+pub use policy::{EkKind, EkTrust, Enrolment, Grant, LegacyAgents, Policy, decide};
+pub use quote::Quoted;
 pub use rejection::{Fault, Reason, Rejection};
+pub use session::{Attested, Certification, Method, Pending, begin};
+pub use tpm_description::{TpmDescription, Vendor};

@@ -36,13 +36,19 @@ pub struct Rejection {
 impl Rejection {
     /// A rejection with a detail for the operator.
     pub fn because(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: Some(detail.into()) }
+        Self {
+            reason,
+            detail: Some(detail.into()),
+        }
     }
 }
 
 impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {
-        Self { reason, detail: None }
+        Self {
+            reason,
+            detail: None,
+        }
     }
 }
 
@@ -237,7 +243,7 @@ reasons! {
     ProofMismatch, "proof_mismatch", Misbehaved, "incorrect secret",
         "The agent did not open the credential, or its proof is for other messages.",
         "The AK is not in the TPM of the EK, or a message was altered or relayed.";
-    PolicyUnsolicited, "unsolicited_evidence", Malformed, "evidence came that was not asked for",
+    UnsolicitedEvidence, "unsolicited_evidence", Malformed, "evidence came that was not asked for",
         "The response carries an event log that the challenge did not ask for.",
         "No correct agent does this; look for what sent it.";
     MalformedAttest, "malformed_attest", Malformed, "the quote is not valid",

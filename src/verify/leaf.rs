@@ -1,0 +1,151 @@
+//! Which certificates are EK certificates.
+//!
+//! Credential activation proves that somebody can decrypt with a key. That this somebody is a TPM
+//! is what the certificate says, and vendors run secure elements, management engines and AKs below
+//! the same roots as their EKs. Each rule here keeps one of those out.
+
+use evidence::SubjectKey;
+use x509_parser::extensions::KeyUsage;
+
+use crate::certificate::{Certificate, EkCertificate};
+use crate::key::sound_key;
+use crate::tpm_description::TpmDescription;
+use crate::{Reason, Rejection};
+
+/// What a certificate proves of itself once every rule of an EK certificate holds.
+#[derive(Debug)]
+pub(crate) struct EkLeaf {
+    pub(crate) description: TpmDescription,
+    /// Whether it has expired and that was accepted.
+    pub(crate) is_expired: bool,
+}
+
+impl EkLeaf {
+    /// Checks every rule that the certificate alone can break. `now` is in Unix seconds.
+    pub(crate) fn check(
+        leaf: &EkCertificate,
+        now: i64,
+        accept_expired: bool,
+    ) -> Result<Self, Rejection> {
+        let certificate = leaf.certificate();
+        check_form(certificate)?;
+        check_extended_key_usage(certificate)?;
+        check_key_usage(certificate)?;
+        sound_key(&certificate.key)?;
+        let description = check_alternative_name(certificate)?;
+        let is_expired = check_validity(certificate, now, accept_expired)?;
+        Ok(Self {
+            description,
+            is_expired,
+        })
+    }
+}
+
+fn check_form(leaf: &Certificate) -> Result<(), Rejection> {
+    // TCG EK Credential Profile 2.6, section 3: an EK certificate is of X.509 version 3.
+    if !leaf.is_version_3 {
+        return Err(Reason::EkVersion.into());
+    }
+    // Same section: basicConstraints is there and says that the subject is no CA. The key of a CA
+    // signs, and its owner decides what.
+    if leaf
+        .extensions
+        .basic_constraints
+        .is_none_or(|constraints| constraints.ca)
+    {
+        return Err(Reason::EkIsCa.into());
+    }
+    known_extensions(leaf)
+}
+
+/// RFC 5280, 4.2: a critical extension that is not understood makes a certificate unusable.
+pub(crate) fn known_extensions(certificate: &Certificate) -> Result<(), Rejection> {
+    match &certificate.extensions.unknown_critical {
+        Some(oid) => Err(Rejection::because(
+            Reason::UnhandledCriticalExt,
+            format!("extension {oid} of \"{}\"", certificate.subject.text()),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// TCG EK Credential Profile 2.6, section 3: the extended key usage names tcg-kp-EKCertificate.
+/// anyExtendedKeyUsage does not stand for it, and a certificate that names tcg-kp-AIKCertificate
+/// too is of a key that signs.
+fn check_extended_key_usage(leaf: &Certificate) -> Result<(), Rejection> {
+    match &leaf.extensions.purposes {
+        Some(purposes) if purposes.value.endorsement && !purposes.value.attestation => Ok(()),
+        _ => Err(Reason::EkEku.into()),
+    }
+}
+
+/// TCG EK Credential Profile 2.6, section 3: keyUsage is there and critical; keyEncipherment for
+/// RSA, keyAgreement for ECC. A bit that lets the key sign tells the AKs from the EKs where one CA
+/// issues both with the same extended key usage.
+fn check_key_usage(leaf: &Certificate) -> Result<(), Rejection> {
+    let usage = match &leaf.extensions.key_usage {
+        Some(usage) if usage.critical => usage.value,
+        _ => {
+            return Err(Rejection::because(
+                Reason::EkKeyUsage,
+                "absent or not critical",
+            ));
+        }
+    };
+    if signs(usage) {
+        return Err(Rejection::because(Reason::EkKeyUsage, "allows signing"));
+    }
+    let decrypts = match leaf.key {
+        SubjectKey::Rsa { .. } => usage.key_encipherment(),
+        SubjectKey::Ec { .. } => usage.key_agreement(),
+    };
+    if decrypts {
+        Ok(())
+    } else {
+        Err(Rejection::because(
+            Reason::EkKeyUsage,
+            "lacks the bit that the key's type needs",
+        ))
+    }
+}
+
+fn signs(usage: KeyUsage) -> bool {
+    usage.digital_signature()
+        || usage.non_repudiation()
+        || usage.key_cert_sign()
+        || usage.crl_sign()
+}
+
+/// TCG EK Credential Profile 2.6, section 3: the subject alternative name gives manufacturer, model
+/// and version. RFC 5280, 4.2.1.6: it is critical when the subject is empty.
+fn check_alternative_name(leaf: &Certificate) -> Result<TpmDescription, Rejection> {
+    let name = leaf
+        .extensions
+        .alternative_name
+        .as_ref()
+        .ok_or_else(|| no_tpm("is absent"))?;
+    if leaf.subject.is_empty() && !name.critical {
+        return Err(no_tpm("is not critical though the subject is empty"));
+    }
+    name.value.clone().map_err(no_tpm)
+}
+
+fn no_tpm(problem: &str) -> Rejection {
+    Rejection::because(
+        Reason::EkSan,
+        format!("the subject alternative name {problem}"),
+    )
+}
+
+/// RFC 5280, 4.1.2.5: both ends of the validity belong to it. A TPM outlives its certificate, whose
+/// key cannot be replaced, so expiry alone may be accepted; returns whether it was.
+fn check_validity(leaf: &Certificate, now: i64, accept_expired: bool) -> Result<bool, Rejection> {
+    if now < leaf.not_before {
+        return Err(Reason::EkCertNotYetValid.into());
+    }
+    let is_expired = now > leaf.not_after;
+    if is_expired && !accept_expired {
+        return Err(Reason::EkCertExpired.into());
+    }
+    Ok(is_expired)
+}

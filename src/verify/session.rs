@@ -1,0 +1,309 @@
+//! One attestation as states that are consumed: a challenge is begun once and finished once.
+
+use evidence::{
+    Capability, Challenge, ChallengeExtension, Credential, EkHash, EkProfile, Evidence, Hash,
+    Malformed, Name, Offer, OfferExtension, Response, Secret, SubjectKey, Transcript, VERSION,
+};
+use subtle::ConstantTimeEq;
+
+use crate::anchors::Anchors;
+use crate::attestation_key::AttestationKey;
+use crate::certificate::EkCertificate;
+use crate::chain::{CertifiedEk, ChainOptions};
+use crate::creation::check_creation;
+use crate::entropy::{Entropy, fresh};
+use crate::key::{parse_public_key, sound_key};
+use crate::policy::{EkKind, EkTrust, LegacyAgents, Policy};
+use crate::quote::Quoted;
+use crate::{Reason, Rejection};
+
+/// A challenge that waits for its answer. Neither `Clone` nor `Copy`: one attempt.
+#[derive(Debug)]
+pub struct Pending {
+    ek: SubjectKey,
+    certification: Certification,
+    ak: AttestationKey,
+    secret: Secret,
+    expected: Expected,
+}
+
+/// A machine that has proved that it holds the EK and the AK, now. Only [`Pending::finish`] makes
+/// one; whether anybody trusts the EK is for [`crate::decide`].
+#[derive(Debug)]
+pub struct Attested {
+    ek_hash: EkHash,
+    certification: Certification,
+    ak_name: Name,
+    method: Method,
+}
+
+/// What became of the EK certificate.
+#[derive(Debug)]
+pub enum Certification {
+    /// It leads to an anchor and describes a TPM.
+    Verified(Box<CertifiedEk>),
+    /// It does not, and the machine may still be enrolled by hash.
+    Refused(Rejection),
+    /// None came, or no anchors are configured.
+    Absent,
+}
+
+/// How the machine proved itself.
+#[derive(Debug)]
+pub enum Method {
+    /// By a credential and a quote bound to the transcript.
+    Quote(Quoted),
+    /// By a credential alone, as agents of the first generation do.
+    Credential,
+}
+
+#[derive(Debug)]
+enum Expected {
+    Proof {
+        transcript: Transcript,
+        pcrs: Vec<(Hash, Vec<u8>)>,
+    },
+    Secret,
+}
+
+/// Judges an offer and makes the challenge that only the TPM of its EK can answer.
+///
+/// `payload` is the first message as it travelled, `now` in seconds since the epoch.
+pub fn begin(
+    payload: &[u8],
+    policy: &Policy,
+    anchors: &Anchors,
+    now: i64,
+    entropy: &mut impl Entropy,
+) -> Result<(Vec<u8>, Pending), Rejection> {
+    let offer = read_offer(payload)?;
+    let generation = choose_generation(offer.extension.as_ref(), policy.legacy_agents)?;
+    let (ek, certificate) = read_ek(&offer)?;
+    let profile = check_ek(&ek, policy)?;
+    let ak = AttestationKey::check(&offer.ak.public)?;
+    ak.differs_from(&ek)?;
+    if generation == Generation::First {
+        check_creation(offer.ak.creation.as_ref(), &ak)?;
+    }
+    let certification = certify(certificate.as_ref(), &offer, policy, anchors, now)?;
+    let secret = Secret::new(fresh::<32>(entropy)?.to_vec());
+    let seed = fresh::<64>(entropy)?;
+    let seed = seed.get(..profile.hash.size()).unwrap_or_default();
+    let credential = Credential::make(&ek, profile, ak.name(), &secret, seed)
+        .map_err(|_bad| Reason::MalformedKey)?;
+    let extension = match generation {
+        Generation::First => None,
+        Generation::Current => Some(ChallengeExtension {
+            version: VERSION,
+            nonce: fresh(entropy)?,
+            pcrs: policy.pcrs.clone(),
+        }),
+    };
+    let challenge = Challenge {
+        credential,
+        extension,
+    }
+    .encode();
+    let expected = match generation {
+        Generation::First => Expected::Secret,
+        Generation::Current => Expected::Proof {
+            transcript: Transcript::new(&policy.trust_domain, payload, &challenge),
+            pcrs: policy.pcrs.clone(),
+        },
+    };
+    Ok((
+        challenge,
+        Pending {
+            ek,
+            certification,
+            ak,
+            secret,
+            expected,
+        },
+    ))
+}
+
+impl Pending {
+    /// Judges the answer. `response` is the second message as it travelled.
+    pub fn finish(self, response: &[u8]) -> Result<Attested, Rejection> {
+        let response = Response::decode(response).map_err(|error| match error {
+            Malformed::TooLong => Reason::ResponseTooLarge,
+            _ => Reason::MalformedResponse,
+        })?;
+        let method = match (&self.expected, response) {
+            (Expected::Secret, Response::Secret(secret)) => {
+                self.check_secret(&secret)?;
+                Method::Credential
+            }
+            (Expected::Proof { transcript, pcrs }, Response::Proof(proof)) => {
+                let evidence = self.check_proof(transcript, &proof)?;
+                let binding = self.secret.quote_binding(transcript);
+                Method::Quote(Quoted::check(evidence, &self.ak, &binding, pcrs)?)
+            }
+            _ => return Err(Reason::MalformedResponse.into()),
+        };
+        Ok(Attested {
+            ek_hash: self.ek.ek_hash(),
+            certification: self.certification,
+            ak_name: self.ak.name().clone(),
+            method,
+        })
+    }
+
+    /// The hash of the EK that the peer claims to have; not proved yet.
+    pub fn claimed_ek(&self) -> EkHash {
+        self.ek.ek_hash()
+    }
+
+    /// TPM library part 1, section 24: only the TPM that holds the EK, with the AK of this Name
+    /// loaded, gets at the secret.
+    fn check_secret(&self, secret: &[u8]) -> Result<(), Reason> {
+        if self.secret == *secret {
+            Ok(())
+        } else {
+            Err(Reason::ProofMismatch)
+        }
+    }
+
+    /// The same by an HMAC over the transcript, so that neither message was altered or belongs to
+    /// another exchange, and the evidence is what the holder of the secret sent.
+    fn check_proof(
+        &self,
+        transcript: &Transcript,
+        proof: &evidence::Proof,
+    ) -> Result<Evidence, Reason> {
+        let log = proof.log.as_deref().unwrap_or_default();
+        let expected = self.secret.proof(transcript, &proof.evidence, log);
+        if !bool::from(expected.ct_eq(&proof.proof)) {
+            return Err(Reason::ProofMismatch);
+        }
+        if proof.log.is_some() {
+            return Err(Reason::UnsolicitedEvidence);
+        }
+        Evidence::decode(&proof.evidence).map_err(|_bad| Reason::MalformedResponse)
+    }
+}
+
+impl Attested {
+    /// The identity of the machine.
+    pub fn ek_hash(&self) -> EkHash {
+        self.ek_hash
+    }
+
+    /// What became of the EK certificate.
+    pub fn certification(&self) -> &Certification {
+        &self.certification
+    }
+
+    /// The Name of the AK.
+    pub fn ak_name(&self) -> &Name {
+        &self.ak_name
+    }
+
+    /// How the machine proved itself.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Generation {
+    First,
+    Current,
+}
+
+fn read_offer(payload: &[u8]) -> Result<Offer, Reason> {
+    Offer::decode(payload).map_err(|error| match error {
+        Malformed::TooLong => Reason::PayloadTooLarge,
+        _ => Reason::MalformedPayload,
+    })
+}
+
+/// An agent that speaks the extension must have a version in common with us and a quote to give;
+/// one that does not is of the first generation, if those are accepted at all.
+fn choose_generation(
+    extension: Option<&OfferExtension>,
+    legacy: LegacyAgents,
+) -> Result<Generation, Reason> {
+    match extension {
+        None if legacy == LegacyAgents::Deny => Err(Reason::PolicyRequiresQuote),
+        None => Ok(Generation::First),
+        Some(offer) if !(offer.min_version..=offer.max_version).contains(&VERSION) => {
+            Err(Reason::UnsupportedVersion)
+        }
+        Some(offer) if !offer.evidence.contains(&Capability::Quote) => {
+            Err(Reason::PolicyRequiresQuote)
+        }
+        Some(_) => Ok(Generation::Current),
+    }
+}
+
+/// One source per fact (CVE-2021-3406): where certificate and key both come, they are of one key.
+fn read_ek(offer: &Offer) -> Result<(SubjectKey, Option<EkCertificate>), Rejection> {
+    let certificate = offer
+        .ek
+        .certificate
+        .as_deref()
+        .map(EkCertificate::parse)
+        .transpose()?;
+    let public_key = offer
+        .ek
+        .public_key
+        .as_deref()
+        .map(parse_public_key)
+        .transpose()?;
+    let key = match (&certificate, public_key) {
+        (Some(certificate), None) => certificate.key().clone(),
+        (None, Some(key)) => key,
+        (Some(certificate), Some(key)) if *certificate.key() == key => key,
+        (Some(_), Some(_)) => return Err(Reason::EkKeyMismatch.into()),
+        (None, None) => return Err(Reason::MalformedPayload.into()),
+    };
+    Ok((key, certificate))
+}
+
+/// EK Credential Profile 2.6, annex B: an EK is one of a few kinds, and its algorithms follow from
+/// the kind; of these the operator may accept fewer.
+fn check_ek(ek: &SubjectKey, policy: &Policy) -> Result<EkProfile, Rejection> {
+    sound_key(ek)?;
+    let (kind, profile) = EkKind::of(ek)
+        .zip(EkProfile::of(ek))
+        .ok_or(Reason::UnsupportedKey)?;
+    if !policy.ek_kinds.contains(&kind) {
+        return Err(Reason::EkProfileDenied.into());
+    }
+    Ok(profile)
+}
+
+/// The certificate is judged now; where enrolment alone may do, a refusal waits for the decision.
+fn certify(
+    certificate: Option<&EkCertificate>,
+    offer: &Offer,
+    policy: &Policy,
+    anchors: &Anchors,
+    now: i64,
+) -> Result<Certification, Rejection> {
+    if policy.ek_trust == EkTrust::Enrolment {
+        return Ok(Certification::Absent);
+    }
+    let needed = matches!(policy.ek_trust, EkTrust::Certificate | EkTrust::Both);
+    let Some(certificate) = certificate else {
+        return if needed {
+            Err(Reason::EkCertMissing.into())
+        } else {
+            Ok(Certification::Absent)
+        };
+    };
+    let intermediates = offer
+        .extension
+        .as_ref()
+        .map(|offer| offer.ek_intermediates.as_slice());
+    let options = ChainOptions {
+        accept_expired_leaf: policy.accept_expired_ek,
+    };
+    match anchors.verify(certificate, intermediates.unwrap_or_default(), now, options) {
+        Ok(ek) => Ok(Certification::Verified(Box::new(ek))),
+        Err(rejection) if needed => Err(rejection),
+        Err(rejection) => Ok(Certification::Refused(rejection)),
+    }
+}

@@ -1,0 +1,284 @@
+//! Public keys as SubjectPublicKeyInfo: what is read, and what is refused why.
+
+use evidence::{Curve, SubjectKey};
+
+use super::forge::*;
+use crate::key::sound_key;
+use crate::{EkCertificate, Reason, parse_public_key};
+
+const P256: &str = "1.2.840.10045.3.1.7";
+
+#[test]
+fn keys_are_refused_for_what_is_wrong_with_them() {
+    let point = KEYS.ek.key().point().unwrap();
+    let rsa_algorithm = tlv(0x30, &[&oid("1.2.840.113549.1.1.1"), &tlv(0x05, &[])]);
+    let good = modulus(2048);
+    let even = [&good[..good.len() - 1], &[0x16]].concat();
+    let curve_in_full = tlv(
+        0x30,
+        &[&tlv(0x02, &[&[1]]), &tlv(0x30, &[]), &tlv(0x04, &[&point])],
+    );
+    let cases = [
+        ("nothing", Vec::new(), Reason::MalformedKey),
+        (
+            "trailing bytes",
+            [KEYS.ek.key().spki(), vec![0]].concat(),
+            Reason::MalformedKey,
+        ),
+        (
+            "a member more",
+            member_more(&KEYS.ek.key().spki()),
+            Reason::MalformedKey,
+        ),
+        (
+            "DSA",
+            tlv(
+                0x30,
+                &[
+                    &tlv(0x30, &[&oid("1.2.840.10040.4.1")]),
+                    &tlv(0x03, &[&[0, 2, 1, 1]]),
+                ],
+            ),
+            Reason::UnsupportedKey,
+        ),
+        (
+            "Ed25519",
+            tlv(
+                0x30,
+                &[&tlv(0x30, &[&oid("1.3.101.112")]), &tlv(0x03, &[&[0; 33]])],
+            ),
+            Reason::UnsupportedKey,
+        ),
+        (
+            "RSA parameters",
+            rsa_spki_with(
+                &tlv(0x30, &[&oid("1.2.840.113549.1.1.1"), &tlv(0x30, &[])]),
+                &good,
+                F4,
+            ),
+            Reason::MalformedKey,
+        ),
+        (
+            "unused bits",
+            tlv(0x30, &[&rsa_algorithm, &tlv(0x03, &[&[1, 0]])]),
+            Reason::MalformedKey,
+        ),
+        (
+            "no RSA key",
+            tlv(0x30, &[&rsa_algorithm, &tlv(0x03, &[&[0, 5, 0]])]),
+            Reason::MalformedKey,
+        ),
+        (
+            "bytes behind the RSA key",
+            rsa_trailing(&rsa_algorithm),
+            Reason::MalformedKey,
+        ),
+        (
+            "negative modulus",
+            rsa_spki(&good[1..], F4),
+            Reason::MalformedKey,
+        ),
+        (
+            "leading zeros",
+            rsa_spki(&[&[0][..], &good].concat(), F4),
+            Reason::MalformedKey,
+        ),
+        ("even modulus", rsa_spki(&even, F4), Reason::MalformedKey),
+        ("modulus zero", rsa_spki(&[0], F4), Reason::MalformedKey),
+        (
+            "negative exponent",
+            rsa_spki(&good, &[0x81, 0, 1]),
+            Reason::MalformedKey,
+        ),
+        ("exponent zero", rsa_spki(&good, &[0]), Reason::MalformedKey),
+        (
+            "exponent with leading zero",
+            rsa_spki(&good, &[0, 1, 0, 1]),
+            Reason::MalformedKey,
+        ),
+        (
+            "exponent 2^2000 + 1",
+            rsa_spki(&good, &[&[1][..], &[0; 249], &[1]].concat()),
+            Reason::WeakKey,
+        ),
+        (
+            "no curve",
+            tlv(
+                0x30,
+                &[
+                    &tlv(0x30, &[&oid("1.2.840.10045.2.1")]),
+                    &tlv(0x03, &[&[0], &point]),
+                ],
+            ),
+            Reason::MalformedKey,
+        ),
+        (
+            "implicit curve",
+            ec_spki(&tlv(0x05, &[]), &point),
+            Reason::UnsupportedKey,
+        ),
+        (
+            "explicit curve",
+            ec_spki(&curve_in_full, &point),
+            Reason::UnsupportedKey,
+        ),
+        (
+            "secp256k1",
+            ec_spki(&oid("1.3.132.0.10"), &point),
+            Reason::UnsupportedKey,
+        ),
+        (
+            "brainpoolP256r1",
+            ec_spki(&oid("1.3.36.3.3.2.8.1.1.7"), &point),
+            Reason::UnsupportedKey,
+        ),
+        (
+            "compressed",
+            ec_spki(&oid(P256), &[&[2], &point[1..33]].concat()),
+            Reason::UnsupportedKey,
+        ),
+        (
+            "hybrid",
+            ec_spki(&oid(P256), &[&[6], &point[1..]].concat()),
+            Reason::MalformedKey,
+        ),
+        ("infinity", ec_spki(&oid(P256), &[0]), Reason::InvalidPoint),
+        (
+            "zeros",
+            ec_spki(&oid(P256), &[&[4][..], &[0; 64]].concat()),
+            Reason::InvalidPoint,
+        ),
+        (
+            "short point",
+            ec_spki(&oid(P256), &point[..64]),
+            Reason::MalformedKey,
+        ),
+        (
+            "point of another curve",
+            ec_spki(&oid("1.3.132.0.34"), &point),
+            Reason::MalformedKey,
+        ),
+        ("no point", ec_spki(&oid(P256), &[]), Reason::MalformedKey),
+    ];
+    for (case, spki, reason) in cases {
+        assert_eq!(
+            parse_public_key(&spki).unwrap_err().reason,
+            reason,
+            "{case}"
+        );
+        if EkCertificate::parse(
+            &Forge {
+                spki,
+                ..Forge::ek("CA")
+            }
+            .sign(&KEYS.ca),
+        )
+        .is_ok()
+        {
+            panic!("{case}: read in a certificate");
+        }
+    }
+}
+
+#[test]
+fn weak_keys_are_refused_whatever_brought_them() {
+    let number = |bits: usize| modulus(bits)[1..].to_vec();
+    let rsa = |modulus: &[u8], exponent| SubjectKey::rsa(modulus, exponent).unwrap();
+    let short = [&[0x7F][..], &number(2048)[1..]].concat();
+    let even = [&number(2048)[..255], &[0x16]].concat();
+    let ec = |curve, x: &[u8], y: &[u8]| SubjectKey::ec(curve, x, y).unwrap();
+    let point = KEYS.ek.key().point().unwrap();
+    let (x, y) = (&point[1..33], &point[33..]);
+    let mut beside = y.to_vec();
+    beside[31] ^= 1;
+    for (case, key, reason) in [
+        ("1024 bits", rsa(&number(1024), 65_537), Reason::WeakKey),
+        ("2047 bits", rsa(&short, 65_537), Reason::WeakKey),
+        ("even", rsa(&even, 65_537), Reason::WeakKey),
+        ("exponent 0", rsa(&number(2048), 0), Reason::WeakKey),
+        ("exponent 1", rsa(&number(2048), 1), Reason::WeakKey),
+        ("exponent 3", rsa(&number(2048), 3), Reason::WeakKey),
+        (
+            "exponent 65536",
+            rsa(&number(2048), 65_536),
+            Reason::WeakKey,
+        ),
+        (
+            "exponent 65539",
+            rsa(&number(2048), 65_539),
+            Reason::WeakKey,
+        ),
+        (
+            "2056 bits",
+            rsa(&number(2056), 65_537),
+            Reason::UnsupportedKey,
+        ),
+        ("4104 bits", rsa(&number(4104), 65_537), Reason::KeyTooLarge),
+        (
+            "16384 bits",
+            rsa(&number(16_384), 65_537),
+            Reason::KeyTooLarge,
+        ),
+        (
+            "ROCA",
+            rsa(&crate::roca::tests::flawed_modulus(77), 65_537),
+            Reason::RocaKey,
+        ),
+        (
+            "beside the curve",
+            ec(Curve::P256, x, &beside),
+            Reason::InvalidPoint,
+        ),
+        (
+            "coordinates above the prime",
+            ec(Curve::P256, &[0xFF; 32], y),
+            Reason::InvalidPoint,
+        ),
+        (
+            "on another curve",
+            ec(Curve::P384, x, y),
+            Reason::InvalidPoint,
+        ),
+    ] {
+        assert_eq!(sound_key(&key).unwrap_err().reason, reason, "{case}");
+    }
+}
+
+#[test]
+fn keys_of_the_templates_are_read_as_numbers() {
+    for bits in [2048, 3072, 4096] {
+        let contents = modulus(bits);
+        let expected = SubjectKey::rsa(&contents, 65_537).unwrap();
+        let bare = tlv(0x30, &[&oid("1.2.840.113549.1.1.1")]);
+        let oaep = tlv(0x30, &[&oid("1.2.840.113549.1.1.7")]);
+        let label = tlv(0x04, &[b"TCPA\0"]);
+        let source = tlv(0xA2, &[&tlv(0x30, &[&oid("1.2.840.113549.1.1.9"), &label])]);
+        let labelled = tlv(
+            0x30,
+            &[&oid("1.2.840.113549.1.1.7"), &tlv(0x30, &[&source])],
+        );
+        for spki in [
+            rsa_spki(&contents, F4),
+            rsa_spki_with(&bare, &contents, F4),
+            rsa_spki_with(&oaep, &contents, F4),
+            rsa_spki_with(&labelled, &contents, F4),
+        ] {
+            assert_eq!(parse_public_key(&spki), Ok(expected.clone()));
+        }
+        assert_eq!(sound_key(&expected), Ok(()));
+    }
+    for signer in [&KEYS.ek, &KEYS.root, &KEYS.p521, &KEYS.rsa] {
+        let key = signer.key();
+        assert_eq!(parse_public_key(&key.spki()), Ok(key.clone()));
+        assert_eq!(sound_key(&key), Ok(()));
+    }
+}
+
+fn member_more(spki: &[u8]) -> Vec<u8> {
+    tlv(0x30, &[&spki[2..], &tlv(0x05, &[])])
+}
+
+fn rsa_trailing(algorithm: &[u8]) -> Vec<u8> {
+    let key = tlv(0x30, &[&tlv(0x02, &[&modulus(2048)]), &tlv(0x02, &[F4])]);
+    tlv(0x30, &[algorithm, &tlv(0x03, &[&[0], &key, &[5, 0]])])
+}
