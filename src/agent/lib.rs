@@ -1,1 +1,8 @@
-//! The agent-side plugin: answers with the machine's own TPM
+//! The agent-side plugin: answers with the machine's own TPM.
+
+mod attestor;
+pub mod config;
+mod failure;
+mod worker;
+
+pub use attestor::Attestor;

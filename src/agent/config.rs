@@ -1,0 +1,247 @@
+//! The agent plugin's configuration: none is needed on a machine with /dev/tpmrm0 and an EK certificate.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evidence::AkTemplate;
+use hcl::{Key, Kind, Moved, Problem, Schema, Values};
+use plugin::Purpose;
+use tpm::{Address, Auth, BadAddress, EkChoice};
+use zeroize::Zeroizing;
+
+/// The keys of `plugin_data`.
+pub const SCHEMA: Schema = Schema {
+    keys: &[
+        Key {
+            name: "device",
+            kind: Kind::Text,
+            default: "`\"/dev/tpmrm0\"`",
+            doc: "Where the TPM is: a device path, `unix:PATH` or `tcp:IP:PORT` (a software TPM). `/dev/tpm0` has no resource manager and is used only when named here. A build with libtss2 also takes `tss:` and a TCTI.",
+        },
+        Key {
+            name: "ek",
+            kind: Kind::Choice(&[
+                "auto", "rsa", "ecc", "L-1", "L-2", "H-1", "H-2", "H-3", "H-4", "H-6", "H-7",
+            ]),
+            default: "`\"auto\"`",
+            doc: "Which endorsement key identifies the machine. `auto`: RSA-2048 with a certificate, else ECC with a certificate, else RSA-2048 by the default template. The other names are those of the EK Credential Profile.",
+        },
+        Key {
+            name: "ek_cert_path",
+            kind: Kind::Text,
+            default: "none",
+            doc: "File with the EK certificate (PEM or DER), for a TPM that holds none.",
+        },
+        Key {
+            name: "ak",
+            kind: Kind::Choice(&["ecc", "rsa"]),
+            default: "`\"ecc\"`",
+            doc: "The attestation key: ECDSA P-256, or RSA-2048 for servers of the community TPM plugin up to 1.9.",
+        },
+        Key {
+            name: "endorsement_auth_path",
+            kind: Kind::Text,
+            default: "none: the authorisation is empty",
+            doc: "File with the endorsement hierarchy's authorisation; one newline at its end is cut. Must not be readable by others.",
+        },
+        Key {
+            name: "owner_auth_path",
+            kind: Kind::Text,
+            default: "none: the authorisation is empty",
+            doc: "File with the owner hierarchy's authorisation, which some TPMs want for reading the EK certificate.",
+        },
+        Key {
+            name: "legacy_servers",
+            kind: Kind::Choice(&["allow", "until_seen", "deny"]),
+            default: "`\"allow\"`",
+            doc: "What to do when a server asks as the community TPM plugin does: answer, answer until a server of this project has been met, or refuse. See the threat model for what the plain answer gives away.",
+        },
+        Key {
+            name: "tpm_timeout",
+            kind: Kind::Duration,
+            default: "`\"25s\"`",
+            doc: "How long the TPM may take for one message, with all retries; a discrete TPM needs seconds to make an RSA key.",
+        },
+    ],
+    moved: &[
+        Moved {
+            name: "tpm_path",
+            hint: "write `device`",
+        },
+        Moved {
+            name: "aws",
+            hint: "this plugin sends no instance identity; enrol the machine by its EK",
+        },
+        Moved {
+            name: "pve",
+            hint: "this plugin sends no instance identity; enrol the machine by its EK",
+        },
+        Moved {
+            name: "pcr",
+            hint: "the server asks for the PCRs to quote; nothing is set here",
+        },
+    ],
+};
+
+/// The settings of the agent plugin.
+#[derive(Debug)]
+pub struct Settings {
+    pub(crate) trust_domain: String,
+    pub(crate) legacy_servers: LegacyServers,
+    pub(crate) tpm_timeout: Duration,
+    pub(crate) tpm: TpmSettings,
+}
+
+/// What decides which TPM is opened and which keys it makes.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct TpmSettings {
+    pub(crate) device: String,
+    pub(crate) ek: EkChoice,
+    pub(crate) certificate: Option<Vec<u8>>,
+    pub(crate) ak: AkTemplate,
+    pub(crate) endorsement_auth: Auth,
+    pub(crate) owner_auth: Auth,
+}
+
+/// What becomes of servers that do not speak our extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LegacyServers {
+    Allow,
+    UntilSeen,
+    Deny,
+}
+
+impl Settings {
+    /// Builds settings from the text that SPIRE passes on, or lists everything wrong with it.
+    /// Validate reads no file.
+    pub fn build(trust_domain: &str, text: &str, purpose: Purpose) -> Result<Self, Vec<Problem>> {
+        let (values, mut problems) = SCHEMA.read(text);
+        let mut files = Files {
+            values: &values,
+            purpose,
+            problems: &mut problems,
+        };
+        let certificate = files.bytes("ek_cert_path", MAX_CERTIFICATE);
+        let endorsement_auth = files.auth("endorsement_auth_path");
+        let owner_auth = files.auth("owner_auth_path");
+        let choice = |key, default| values.choice(key).map_or(default, |choice| choice.value);
+        let settings = Self {
+            trust_domain: trust_domain.to_owned(),
+            legacy_servers: match choice("legacy_servers", "allow") {
+                "until_seen" => LegacyServers::UntilSeen,
+                "deny" => LegacyServers::Deny,
+                _ => LegacyServers::Allow,
+            },
+            tpm_timeout: tpm_timeout(&values, &mut problems),
+            tpm: TpmSettings {
+                device: device(&values, &mut problems),
+                ek: EkChoice::from_name(choice("ek", "auto")).unwrap_or_default(),
+                certificate,
+                ak: if choice("ak", "ecc") == "rsa" {
+                    AkTemplate::Rsa2048
+                } else {
+                    AkTemplate::EccP256
+                },
+                endorsement_auth,
+                owner_auth,
+            },
+        };
+        problems.sort();
+        if problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+impl std::fmt::Debug for TpmSettings {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("TpmSettings")
+            .field("device", &self.device)
+            .field("ek", &self.ek)
+            .field("ak", &self.ak)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Files<'a> {
+    values: &'a Values,
+    purpose: Purpose,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Files<'_> {
+    fn bytes(&mut self, key: &str, limit: u64) -> Option<Vec<u8>> {
+        let path = PathBuf::from(self.values.text(key)?.value);
+        if !path.is_absolute() {
+            self.problems.push(
+                self.values
+                    .problem(key, format!("{key} must be an absolute path")),
+            );
+            return None;
+        }
+        if self.purpose == Purpose::Validate {
+            return None;
+        }
+        match read(&path, limit) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let message = format!("unable to read {key}: {error}");
+                self.problems.push(self.values.problem(key, message));
+                None
+            }
+        }
+    }
+
+    fn auth(&mut self, key: &str) -> Auth {
+        let mut auth = Zeroizing::new(self.bytes(key, MAX_AUTH).unwrap_or_default());
+        if auth.last() == Some(&b'\n') {
+            auth.pop();
+        }
+        auth
+    }
+}
+
+fn read(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > limit {
+        return Err(std::io::Error::other(format!("longer than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn device(values: &Values, problems: &mut Vec<Problem>) -> String {
+    let Some(device) = values.text("device") else {
+        return Address::DEFAULT.to_owned();
+    };
+    let checked = match device.value.strip_prefix("tss:") {
+        Some(_tcti) if cfg!(feature = "tss") => Ok(()),
+        Some(_tcti) => Err(BadAddress::NoTss),
+        None => device.value.parse::<Address>().map(drop),
+    };
+    if let Err(error) = checked {
+        problems.push(values.problem("device", format!("device is no TPM address: {error}")));
+    }
+    device.value.to_owned()
+}
+
+fn tpm_timeout(values: &Values, problems: &mut Vec<Problem>) -> Duration {
+    let Some(timeout) = values.duration("tpm_timeout") else {
+        return Duration::from_secs(25);
+    };
+    if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout.value) {
+        problems.push(values.problem("tpm_timeout", "tpm_timeout must be between 100ms and 10m"));
+    }
+    timeout.value
+}
+
+/// Bytes of a certificate in PEM, with the chain some tools append.
+const MAX_CERTIFICATE: u64 = 64 * 1024;
+/// Bytes of an authorisation: the largest digest, and a newline.
+const MAX_AUTH: u64 = 65;
