@@ -245,3 +245,119 @@ fn tpm_timeout(values: &Values, problems: &mut Vec<Problem>) -> Duration {
 const MAX_CERTIFICATE: u64 = 64 * 1024;
 /// Bytes of an authorisation: the largest digest, and a newline.
 const MAX_AUTH: u64 = 65;
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn build(text: &str) -> Result<Settings, Vec<String>> {
+        Settings::build("example.org", text, Purpose::Configure)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn nothing_need_be_configured() {
+        let settings = build("").unwrap();
+        assert_eq!(settings.tpm.device, "/dev/tpmrm0");
+        assert_eq!(
+            (settings.tpm.ek, settings.tpm.ak),
+            (EkChoice::Auto, AkTemplate::EccP256)
+        );
+        assert_eq!(settings.legacy_servers, LegacyServers::Allow);
+        assert_eq!(settings.tpm_timeout, Duration::from_secs(25));
+        assert!(settings.tpm.certificate.is_none());
+        assert!(settings.tpm.endorsement_auth.is_empty() && settings.tpm.owner_auth.is_empty());
+    }
+
+    #[test]
+    fn every_key_takes_effect() {
+        let dir = TempDir::new().unwrap();
+        let file = |name: &str, contents: &str| {
+            fs::write(dir.path().join(name), contents).unwrap();
+            dir.path().join(name).display().to_string()
+        };
+        let settings = build(&format!(
+            "\"device\" = \"unix:/run/tpm\"\n\"ek\" = \"H-3\"\n\"ak\" = \"rsa\"\n\"legacy_servers\" = \"deny\"\n\
+             \"tpm_timeout\" = \"5s\"\n\"ek_cert_path\" = \"{}\"\n\"endorsement_auth_path\" = \"{}\"\n\
+             \"owner_auth_path\" = \"{}\"",
+            file("ek.der", "certificate"),
+            file("endorsement", "secret\n"),
+            file("owner", "two\n\n"),
+        ))
+        .unwrap();
+        assert_eq!(settings.tpm.device, "unix:/run/tpm");
+        assert_eq!(settings.tpm.ek, EkChoice::from_name("H-3").unwrap());
+        assert_eq!(settings.tpm.ak, AkTemplate::Rsa2048);
+        assert_eq!(settings.legacy_servers, LegacyServers::Deny);
+        assert_eq!(settings.tpm_timeout, Duration::from_secs(5));
+        assert_eq!(
+            settings.tpm.certificate.as_deref(),
+            Some(&b"certificate"[..])
+        );
+        assert_eq!(settings.tpm.endorsement_auth.as_slice(), b"secret");
+        assert_eq!(
+            settings.tpm.owner_auth.as_slice(),
+            b"two\n",
+            "one newline is cut"
+        );
+        let shown = format!("{settings:?}");
+        assert!(
+            !shown.contains("secret") && !shown.contains("115, 101"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn every_problem_has_its_place_and_its_words() {
+        for (text, place, part) in [
+            ("device = \"tpm0\"", "1:10: ", "device is no TPM address"),
+            (
+                "device = \"tss:device:/dev/tpmrm0\"",
+                "1:10: ",
+                "no tss back end",
+            ),
+            ("ek = \"dsa\"", "1:6: ", "\"auto\""),
+            ("ak = \"dsa\"", "1:6: ", "\"ecc\""),
+            (
+                "ek_cert_path = \"ek.pem\"",
+                "1:16: ",
+                "must be an absolute path",
+            ),
+            (
+                "ek_cert_path = \"/does/not/exist\"",
+                "1:16: ",
+                "unable to read ek_cert_path",
+            ),
+            (
+                "endorsement_auth_path = \"/does/not/exist\"",
+                "1:25: ",
+                "unable to read",
+            ),
+            (
+                "owner_auth_path = \"/dev/zero\"",
+                "1:19: ",
+                "longer than 65 bytes",
+            ),
+            ("tpm_timeout = \"1ms\"", "1:15: ", "between 100ms and 10m"),
+            ("tpm_path = \"/dev/tpm0\"", "1:1: ", "`device`"),
+            ("devise = \"/dev/tpm0\"", "1:1: ", "did you mean \"device\""),
+        ] {
+            if cfg!(feature = "tss") && text.contains("tss:") {
+                continue;
+            }
+            let problems = build(text).unwrap_err();
+            let found = problems
+                .iter()
+                .any(|problem| problem.starts_with(place) && problem.contains(part));
+            assert!(found, "{text}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn validate_reads_no_file() {
+        let text = "endorsement_auth_path = \"/does/not/exist\"";
+        assert!(Settings::build("example.org", text, Purpose::Validate).is_ok());
+    }
+}

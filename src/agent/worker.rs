@@ -135,7 +135,7 @@ fn offer(
         },
         ak: AttestationKey {
             public: parts.ak_public,
-            creation: Some(parts.creation),
+            creation: parts.creation,
         },
         extension: Some(OfferExtension {
             min_version: VERSION,

@@ -411,3 +411,154 @@ const DEFAULT_CA_PATH: &str = "/opt/spire/.data/certs";
 const DEFAULT_HASH_PATH: &str = "/opt/spire/.data/hashes";
 const MIN_DURATION: Duration = Duration::from_millis(100);
 const MAX_DURATION: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Replaces `CA` and `HASH` by directories that exist.
+    fn build(text: &str) -> Result<Settings, Vec<String>> {
+        let dir = TempDir::new().unwrap();
+        for name in ["ca", "hash"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let path = |name: &str| format!("\"{}\"", dir.path().join(name).display());
+        let text = text
+            .replace("CA", &path("ca"))
+            .replace("HASH", &path("hash"));
+        Settings::build("example.org", &text, Purpose::Configure)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let settings = build("ca_path = CA").unwrap();
+        assert_eq!(settings.policy.ek_trust, EkTrust::Certificate);
+        assert_eq!(settings.policy.ek_kinds, EkKind::ALL);
+        assert_eq!(settings.policy.legacy_agents, LegacyAgents::Allow);
+        assert_eq!(settings.policy.pcrs, [(Hash::Sha256, (0..8).collect())]);
+        assert!(!settings.policy.accept_expired_ek);
+        assert_eq!(settings.challenge_timeout, Duration::from_secs(30));
+        assert_eq!(
+            (settings.max_streams, settings.max_streams_per_client),
+            (4096, 16)
+        );
+    }
+
+    #[test]
+    fn trust_follows_from_what_is_configured() {
+        for (text, expect) in [
+            ("ca_path = CA", EkTrust::Certificate),
+            ("hash_path = HASH", EkTrust::Enrolment),
+            ("ca_path = CA\nhash_path = HASH", EkTrust::Either),
+            (
+                "ca_path = CA\nhash_path = HASH\nek_trust = \"both\"",
+                EkTrust::Both,
+            ),
+        ] {
+            assert_eq!(build(text).unwrap().policy.ek_trust, expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_key_takes_effect() {
+        let settings = build(
+            "\"hash_path\" = HASH\n\n\"ek_profiles\" = [\"p-256\"]\n\"legacy_agents\" = \"deny\"\n\
+             \"pcrs\" = [7, 0, 7]\n\"pcr_bank\" = \"sha384\"\n\"challenge_timeout\" = \"2s\"\n\
+             \"attestation_timeout\" = \"4s\"\n\"max_streams\" = 8\n\"max_streams_per_client\" = 0\n\
+             \"accept_expired_ek\" = true\n\"reload_interval\" = \"1s\"",
+        )
+        .unwrap();
+        assert_eq!(settings.policy.ek_kinds, [EkKind::P256]);
+        assert_eq!(settings.policy.legacy_agents, LegacyAgents::Deny);
+        assert_eq!(settings.policy.pcrs, [(Hash::Sha384, vec![0, 7])]);
+        assert!(settings.policy.accept_expired_ek);
+        assert_eq!(settings.challenge_timeout, Duration::from_secs(2));
+        assert_eq!(settings.attestation_timeout, Duration::from_secs(4));
+        assert_eq!(
+            (settings.max_streams, settings.max_streams_per_client),
+            (8, 0)
+        );
+        assert_eq!(settings.reload_interval, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn every_problem_has_its_place_and_its_words() {
+        for (text, expect) in [
+            (
+                "",
+                "1:1: ca_path or hash_path is required: without either no machine can be trusted",
+            ),
+            ("ca_path = \"\"", "1:11: ca_path is empty"),
+            (
+                "hash_path = HASH\nek_trust = \"both\"",
+                "2:12: ek_trust = \"both\" needs ca_path and hash_path",
+            ),
+            (
+                "hash_path = HASH\nintermediates_path = CA",
+                "2:22: intermediates_path needs ca_path",
+            ),
+            (
+                "hash_path = HASH\nek_profiles = []",
+                "2:15: ek_profiles must not be empty",
+            ),
+            ("hash_path = HASH\npcrs = []", "2:8: pcrs must not be empty"),
+            (
+                "hash_path = HASH\nchallenge_timeout = \"1h\"",
+                "2:21: challenge_timeout must be between 100ms and 10m",
+            ),
+        ] {
+            let problems = build(text).unwrap_err();
+            assert!(
+                problems.contains(&expect.to_owned()),
+                "{text}: {problems:?}"
+            );
+        }
+        for (text, place, part) in [
+            (
+                "ca_pth = CA\nhash_path = HASH",
+                "1:1: ",
+                "did you mean \"ca_path\"",
+            ),
+            (
+                "ca_path = \"/does/not/exist\"",
+                "1:11: ",
+                "unable to load ca_path",
+            ),
+            (
+                "hash_path = \"/does/not/exist\"",
+                "1:13: ",
+                "unable to read hash_path",
+            ),
+            ("hash_path = HASH\npcrs = [24]", "2:9: ", "24"),
+            ("hash_path = HASH\npcr_bank = \"sha1\"", "2:12: ", "sha256"),
+            (
+                "hash_path = HASH\nek_profiles = [\"rsa\\n\"]",
+                "2:16: ",
+                "unknown EK profile \"rsa\\n\"",
+            ),
+            ("hash_path = HASH\ntpm_path = \"/x\"", "2:1: ", "`device`"),
+            ("hash_path = HASH\naws = {}", "2:1: ", "hash_path"),
+        ] {
+            let problems = build(text).unwrap_err();
+            let found = problems
+                .iter()
+                .any(|problem| problem.starts_with(place) && problem.contains(part));
+            assert!(found, "{text}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        assert_eq!(
+            build("hash_path = HASH\npcrs = []\nek_profiles = []\nunknown = 1")
+                .unwrap_err()
+                .len(),
+            3
+        );
+    }
+}

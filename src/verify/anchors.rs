@@ -100,7 +100,7 @@ impl Anchors {
         sound
     }
 
-    /// The operator's certificates of a name.
+    /// The operator's certificates of a name, anchors first.
     pub(crate) fn named<'a>(
         &'a self,
         name: &DistinguishedName,

@@ -223,7 +223,7 @@ impl<'a> Search<'a> {
     }
 
     /// Certificates whose subject is the child's issuer (RFC 5280, 6.1.3 (a)(4)), likely ones
-    /// first: the key identifier named, then anchors, then the operator's before the peer's. A CA
+    /// first: the key identifier named, then anchors, the operator's others, and the peer's. A CA
     /// that is in the path already, under this or another certificate, would only close a circle.
     fn candidates(
         &self,
@@ -246,10 +246,9 @@ impl<'a> Search<'a> {
                     .any(|passed| passed.key == issuer.key && passed.subject == issuer.subject)
             })
             .collect();
-        candidates.sort_by_key(|(issuer, is_anchor)| {
-            let is_named = child.extensions.authority_key_id.is_some()
-                && child.extensions.authority_key_id == issuer.extensions.subject_key_id;
-            (!is_named, !is_anchor)
+        candidates.sort_by_key(|(issuer, _)| {
+            let named = child.extensions.authority_key_id.as_ref();
+            named.is_none() || named != issuer.extensions.subject_key_id.as_ref()
         });
         candidates
     }

@@ -178,8 +178,9 @@ mod tests {
         ] {
             assert_eq!(is_der(bytes), expected, "{bytes:02X?}");
         }
-        let long = [&[0x04, 0x81, 0x80][..], &[7; 128]].concat();
-        assert!(is_der(&long));
+        let long = |length: &[u8]| is_der(&[&[0x04], length, &[7; 128]].concat());
+        assert!(long(&[0x81, 0x80]));
+        assert!(!long(&[0x89, 1, 0, 0, 0, 0, 0, 0, 0, 0x80]));
     }
 
     #[test]

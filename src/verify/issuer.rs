@@ -24,8 +24,8 @@ pub(crate) fn sound_issuer(issuer: &Certificate) -> Result<(), Rejection> {
     {
         return Err(about(issuer, Reason::IssuerKeyUsage));
     }
-    // RFC 5280, 6.1.4 (o). Name constraints are among what is not evaluated: a subject that may be
-    // empty and a directory name that is no name of a machine leave nothing to constrain.
+    // RFC 5280, 6.1.4 (o). Name constraints are among what is not evaluated: EK certificates name no
+    // host, and a CA that limits what it vouches for by name is none of a TPM vendor.
     known_extensions(issuer)?;
     // RFC 5280, 4.2.1.12: a critical extended key usage limits the key to what it names.
     let purposes = issuer.extensions.purposes.as_ref();

@@ -204,7 +204,7 @@ reasons! {
     UnsupportedSignatureAlg, "unsupported_signature_alg", Untrusted, "a certificate has an unknown signature algorithm",
         "A certificate of the chain is signed with an algorithm that this verifier does not know.",
         "Enrol the EK by hash.";
-    BadCertSignature, "bad_cert_signature", Untrusted, "a certificate's signature is wrong",
+    BadCertSignature, "bad_cert_signature", Untrusted, "could not verify cert: its signature is wrong",
         "An issuer of the right name exists, but its key did not sign the certificate.",
         "The chain is forged or `ca_path` holds another CA of the same name.";
     UntrustedChain, "untrusted_chain", Untrusted, "could not verify cert",

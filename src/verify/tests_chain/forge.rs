@@ -254,6 +254,8 @@ pub(super) struct Extension {
     /// The DER of the criticality, if it is there.
     pub(super) flag: Vec<u8>,
     pub(super) value: Vec<u8>,
+    /// Members behind the value.
+    pub(super) behind: Vec<u8>,
 }
 
 impl Forge {
@@ -302,7 +304,12 @@ impl Forge {
         } else {
             Vec::new()
         };
-        let extension = Extension { oid, flag, value };
+        let extension = Extension {
+            oid,
+            flag,
+            value,
+            behind: Vec::new(),
+        };
         match self.extensions.iter_mut().find(|old| old.oid == oid) {
             Some(old) => *old = extension,
             None => self.extensions.push(extension),
@@ -319,7 +326,17 @@ impl Forge {
             .clone()
             .unwrap_or_else(|| signer.algorithm());
         let extensions: Vec<u8> = (self.extensions.iter())
-            .flat_map(|all| tlv(0x30, &[&oid(all.oid), &all.flag, &tlv(0x04, &[&all.value])]))
+            .flat_map(|all| {
+                tlv(
+                    0x30,
+                    &[
+                        &oid(all.oid),
+                        &all.flag,
+                        &tlv(0x04, &[&all.value]),
+                        &all.behind,
+                    ],
+                )
+            })
             .collect();
         let extensions = match extensions.as_slice() {
             [] => Vec::new(),

@@ -11,85 +11,85 @@ fn paths_that_end_nowhere_are_refused() {
 }
 
 const NO_PATHS: &[Refused] = &[
-        (
-            "no anchors",
-            |pki| pki.is_root_an_anchor = false,
-            Reason::UntrustedChain,
-        ),
-        (
-            "no intermediate",
-            |pki| pki.is_ca_offered = false,
-            Reason::UntrustedChain,
-        ),
-        (
-            "self-signed",
-            |pki| {
-                pki.leaf.issuer = name("");
-                pki.leaf_issuer = &KEYS.ek;
-            },
-            Reason::UntrustedChain,
-        ),
-        (
-            "issued by itself under a name",
-            |pki| {
-                (pki.leaf.issuer, pki.leaf.subject) = (name("EK"), name("EK"));
-                pki.leaf_issuer = &KEYS.ek;
-            },
-            Reason::UntrustedChain,
-        ),
-        (
-            "a root that the agent brings",
-            |pki| {
-                pki.leaf.issuer = name("Other");
-                pki.leaf_issuer = &KEYS.other;
-                pki.offered = vec![Forge::ca("Other", &KEYS.other, "Other").sign(&KEYS.other)];
-            },
-            Reason::UntrustedChain,
-        ),
-        (
-            "the operator's intermediate is no anchor",
-            |pki| {
-                pki.is_root_an_anchor = false;
-                pki.is_ca_offered = false;
-                pki.intermediates = vec![pki.ca.sign(&KEYS.root)];
-            },
-            Reason::UntrustedChain,
-        ),
-        (
-            "two CAs that certify each other",
-            |pki| {
-                pki.is_root_an_anchor = false;
-                pki.ca.issuer = name("Other");
-                pki.ca_issuer = &KEYS.other;
-                pki.offered = vec![Forge::ca("Other", &KEYS.other, "CA").sign(&KEYS.ca)];
-            },
-            Reason::UntrustedChain,
-        ),
-        (
-            "another CA of the name",
-            |pki| pki.leaf_issuer = &KEYS.other,
-            Reason::BadCertSignature,
-        ),
-        (
-            "another root of the name",
-            |pki| pki.ca_issuer = &KEYS.p521,
-            Reason::BadCertSignature,
-        ),
-        (
-            "a signature over other bytes",
-            |pki| {
-                let mut leaf = pki.leaf.sign(&KEYS.ca);
-                let serial = leaf.windows(2).position(|two| two == [0x11, 0x22]).unwrap();
-                leaf[serial] ^= 1;
-                pki.sent = Some(leaf);
-            },
-            Reason::BadCertSignature,
-        ),
-        (
-            "an algorithm of another kind of key",
-            |pki| pki.leaf.inner_algorithm = Some(KEYS.rsa.algorithm()),
-            Reason::BadCertSignature,
-        ),
+    (
+        "no anchors",
+        |pki| pki.is_root_an_anchor = false,
+        Reason::UntrustedChain,
+    ),
+    (
+        "no intermediate",
+        |pki| pki.is_ca_offered = false,
+        Reason::UntrustedChain,
+    ),
+    (
+        "self-signed",
+        |pki| {
+            pki.leaf.issuer = name("");
+            pki.leaf_issuer = &KEYS.ek;
+        },
+        Reason::UntrustedChain,
+    ),
+    (
+        "issued by itself under a name",
+        |pki| {
+            (pki.leaf.issuer, pki.leaf.subject) = (name("EK"), name("EK"));
+            pki.leaf_issuer = &KEYS.ek;
+        },
+        Reason::UntrustedChain,
+    ),
+    (
+        "a root that the agent brings",
+        |pki| {
+            pki.leaf.issuer = name("Other");
+            pki.leaf_issuer = &KEYS.other;
+            pki.offered = vec![Forge::ca("Other", &KEYS.other, "Other").sign(&KEYS.other)];
+        },
+        Reason::UntrustedChain,
+    ),
+    (
+        "the operator's intermediate is no anchor",
+        |pki| {
+            pki.is_root_an_anchor = false;
+            pki.is_ca_offered = false;
+            pki.intermediates = vec![pki.ca.sign(&KEYS.root)];
+        },
+        Reason::UntrustedChain,
+    ),
+    (
+        "two CAs that certify each other",
+        |pki| {
+            pki.is_root_an_anchor = false;
+            pki.ca.issuer = name("Other");
+            pki.ca_issuer = &KEYS.other;
+            pki.offered = vec![Forge::ca("Other", &KEYS.other, "CA").sign(&KEYS.ca)];
+        },
+        Reason::UntrustedChain,
+    ),
+    (
+        "another CA of the name",
+        |pki| pki.leaf_issuer = &KEYS.other,
+        Reason::BadCertSignature,
+    ),
+    (
+        "another root of the name",
+        |pki| pki.ca_issuer = &KEYS.p521,
+        Reason::BadCertSignature,
+    ),
+    (
+        "a signature over other bytes",
+        |pki| {
+            let mut leaf = pki.leaf.sign(&KEYS.ca);
+            let serial = leaf.windows(2).position(|two| two == [0x11, 0x22]).unwrap();
+            leaf[serial] ^= 1;
+            pki.sent = Some(leaf);
+        },
+        Reason::BadCertSignature,
+    ),
+    (
+        "an algorithm of another kind of key",
+        |pki| pki.leaf.inner_algorithm = Some(KEYS.rsa.algorithm()),
+        Reason::BadCertSignature,
+    ),
 ];
 
 #[test]
@@ -98,117 +98,117 @@ fn issuers_that_may_not_issue_are_refused() {
 }
 
 const NO_ISSUERS: &[Refused] = &[
-        (
-            "no CA",
-            |pki| pki.ca.put(BASIC_CONSTRAINTS, true, tlv(0x30, &[])),
-            Reason::IssuerNotCa,
-        ),
-        (
-            "no constraints",
-            |pki| pki.ca.drop(BASIC_CONSTRAINTS),
-            Reason::IssuerNotCa,
-        ),
-        (
-            "root no CA",
-            |pki| pki.root.drop(BASIC_CONSTRAINTS),
-            Reason::IssuerNotCa,
-        ),
-        (
-            "CA without keyCertSign",
-            |pki| pki.ca.put(KEY_USAGE, true, bits(0x82)),
-            Reason::IssuerKeyUsage,
-        ),
-        (
-            "root without keyCertSign",
-            |pki| pki.root.put(KEY_USAGE, false, bits(0x02)),
-            Reason::IssuerKeyUsage,
-        ),
-        (
-            "CA expired",
-            |pki| pki.ca.not_after = time("261123235959Z"),
-            Reason::CaExpired,
-        ),
-        (
-            "CA to come",
-            |pki| pki.ca.not_before = time("261124000001Z"),
-            Reason::CaExpired,
-        ),
-        (
-            "root expired",
-            |pki| pki.root.not_after = time("261123235959Z"),
-            Reason::CaExpired,
-        ),
-        (
-            "CA expired, leaf may be",
-            |pki| {
-                pki.ca.not_after = time("261123235959Z");
-                pki.accept_expired_leaf = true;
-            },
-            Reason::CaExpired,
-        ),
-        (
-            "path length",
-            |pki| {
-                pki.root
-                    .put(BASIC_CONSTRAINTS, true, ca_constraints(Some(0)));
-            },
-            Reason::PathLen,
-        ),
-        (
-            "unknown critical",
-            |pki| pki.ca.put("1.3.6.1.4.1.99999.1", true, vec![5, 0]),
-            Reason::UnhandledCriticalExt,
-        ),
-        (
-            "unknown critical of the root",
-            |pki| pki.root.put("1.3.6.1.4.1.99999.1", true, vec![5, 0]),
-            Reason::UnhandledCriticalExt,
-        ),
-        (
-            "critical name constraints",
-            |pki| {
-                let host = tlv(0x30, &[&tlv(0x82, &[b"example.org"])]);
-                pki.ca
-                    .put(NAME_CONSTRAINTS, true, tlv(0x30, &[&tlv(0xA0, &[&host])]));
-            },
-            Reason::UnhandledCriticalExt,
-        ),
-        (
-            "critical policy constraints",
-            |pki| pki.ca.put("2.5.29.36", true, tlv(0x30, &[&[0x80, 1, 0]])),
-            Reason::UnhandledCriticalExt,
-        ),
-        (
-            "critical EKU for servers",
-            |pki| {
-                pki.ca
-                    .put(EXTENDED_KEY_USAGE, true, usages(&["1.3.6.1.5.5.7.3.1"]));
-            },
-            Reason::UnhandledCriticalExt,
-        ),
-        (
-            "RSA-1024",
-            |pki| pki.ca.spki = rsa_spki(&modulus(1024), F4),
-            Reason::WeakKey,
-        ),
-        (
-            "exponent 3",
-            |pki| pki.ca.spki = rsa_spki(&modulus(2048), &[3]),
-            Reason::WeakKey,
-        ),
-        (
-            "RSA-16384",
-            |pki| pki.ca.spki = rsa_spki(&modulus(16_384), F4),
-            Reason::KeyTooLarge,
-        ),
-        (
-            "a point beside the curve",
-            |pki| {
-                let last = pki.ca.spki.len() - 1;
-                pki.ca.spki[last] ^= 1;
-            },
-            Reason::InvalidPoint,
-        ),
+    (
+        "no CA",
+        |pki| pki.ca.put(BASIC_CONSTRAINTS, true, tlv(0x30, &[])),
+        Reason::IssuerNotCa,
+    ),
+    (
+        "no constraints",
+        |pki| pki.ca.drop(BASIC_CONSTRAINTS),
+        Reason::IssuerNotCa,
+    ),
+    (
+        "root no CA",
+        |pki| pki.root.drop(BASIC_CONSTRAINTS),
+        Reason::IssuerNotCa,
+    ),
+    (
+        "CA without keyCertSign",
+        |pki| pki.ca.put(KEY_USAGE, true, bits(0x82)),
+        Reason::IssuerKeyUsage,
+    ),
+    (
+        "root without keyCertSign",
+        |pki| pki.root.put(KEY_USAGE, false, bits(0x02)),
+        Reason::IssuerKeyUsage,
+    ),
+    (
+        "CA expired",
+        |pki| pki.ca.not_after = time("261123235959Z"),
+        Reason::CaExpired,
+    ),
+    (
+        "CA to come",
+        |pki| pki.ca.not_before = time("261124000001Z"),
+        Reason::CaExpired,
+    ),
+    (
+        "root expired",
+        |pki| pki.root.not_after = time("261123235959Z"),
+        Reason::CaExpired,
+    ),
+    (
+        "CA expired, leaf may be",
+        |pki| {
+            pki.ca.not_after = time("261123235959Z");
+            pki.accept_expired_leaf = true;
+        },
+        Reason::CaExpired,
+    ),
+    (
+        "path length",
+        |pki| {
+            pki.root
+                .put(BASIC_CONSTRAINTS, true, ca_constraints(Some(0)));
+        },
+        Reason::PathLen,
+    ),
+    (
+        "unknown critical",
+        |pki| pki.ca.put("1.3.6.1.4.1.99999.1", true, vec![5, 0]),
+        Reason::UnhandledCriticalExt,
+    ),
+    (
+        "unknown critical of the root",
+        |pki| pki.root.put("1.3.6.1.4.1.99999.1", true, vec![5, 0]),
+        Reason::UnhandledCriticalExt,
+    ),
+    (
+        "critical name constraints",
+        |pki| {
+            let host = tlv(0x30, &[&tlv(0x82, &[b"example.org"])]);
+            pki.ca
+                .put(NAME_CONSTRAINTS, true, tlv(0x30, &[&tlv(0xA0, &[&host])]));
+        },
+        Reason::UnhandledCriticalExt,
+    ),
+    (
+        "critical policy constraints",
+        |pki| pki.ca.put("2.5.29.36", true, tlv(0x30, &[&[0x80, 1, 0]])),
+        Reason::UnhandledCriticalExt,
+    ),
+    (
+        "critical EKU for servers",
+        |pki| {
+            pki.ca
+                .put(EXTENDED_KEY_USAGE, true, usages(&["1.3.6.1.5.5.7.3.1"]));
+        },
+        Reason::UnhandledCriticalExt,
+    ),
+    (
+        "RSA-1024",
+        |pki| pki.ca.spki = rsa_spki(&modulus(1024), F4),
+        Reason::WeakKey,
+    ),
+    (
+        "exponent 3",
+        |pki| pki.ca.spki = rsa_spki(&modulus(2048), &[3]),
+        Reason::WeakKey,
+    ),
+    (
+        "RSA-16384",
+        |pki| pki.ca.spki = rsa_spki(&modulus(16_384), F4),
+        Reason::KeyTooLarge,
+    ),
+    (
+        "a point beside the curve",
+        |pki| {
+            let last = pki.ca.spki.len() - 1;
+            pki.ca.spki[last] ^= 1;
+        },
+        Reason::InvalidPoint,
+    ),
 ];
 
 #[test]
@@ -300,6 +300,11 @@ fn the_longest_verified_path_is_the_one_reported() {
         rejection.detail.unwrap(),
         "no certificate of the issuer \"CN=Root\""
     );
+    // The same with the dead ends last.
+    pki.is_ca_offered = false;
+    pki.offered = std::mem::replace(&mut pki.intermediates, vec![pki.ca.sign(&KEYS.root)]);
+    let rejection = pki.judge().0.unwrap_err();
+    assert_eq!(rejection.reason, Reason::UntrustedChain);
 }
 
 #[test]

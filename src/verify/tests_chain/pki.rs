@@ -96,7 +96,7 @@ pub(super) fn refuse(cases: &[Refused]) {
         match Pki::bent(bend).judge().0 {
             Ok(_) => panic!("{case}: accepted"),
             Err(rejection) => {
-                assert_eq!(rejection.reason, *reason, "{case}: {:?}", rejection.detail)
+                assert_eq!(rejection.reason, *reason, "{case}: {:?}", rejection.detail);
             }
         }
     }

@@ -16,120 +16,119 @@ fn vendors_quirks_are_accepted() {
 }
 
 const QUIRKS: &[Accepted] = &[
-        ("by the book", |_| {}),
-        ("no padding but zeros", |pki| pki.tail = vec![0x00; 431]),
-        ("padding of ones", |pki| pki.tail = vec![0xFF; 431]),
-        ("one byte of padding", |pki| pki.tail = vec![0xFF]),
-        ("one multi-valued RDN", |pki| {
-            pki.leaf
-                .put(ALTERNATIVE_NAME, true, one_rdn(&["1", "2", "3"]));
-        }),
-        ("an unsorted SET", |pki| {
-            pki.leaf
-                .put(ALTERNATIVE_NAME, true, one_rdn(&["3", "1", "2"]));
-        }),
-        ("a subject, SAN not critical", |pki| {
-            pki.leaf.subject = name("TPM");
-            pki.leaf
-                .put(ALTERNATIVE_NAME, false, alternative(&tpm_rdns()));
-        }),
-        ("PrintableString", |pki| {
-            let mut rdns = tpm_rdns();
-            rdns[1] = rdn("2.23.133.2.2", 19, "ST33HTPH");
-            pki.leaf.put(ALTERNATIVE_NAME, true, alternative(&rdns));
-        }),
-        ("a short version", |pki| {
-            let mut rdns = tpm_rdns();
-            rdns[2] = rdn("2.23.133.2.3", 12, "id:13");
-            pki.leaf.put(ALTERNATIVE_NAME, true, alternative(&rdns));
-        }),
-        ("more names beside", |pki| {
-            let directory = tlv(0xA4, &[&tlv(0x30, &[&tpm_rdns().concat()])]);
-            let permanent = tlv(
-                0xA0,
-                &[&oid("1.3.6.1.5.5.7.8.3"), &tlv(0xA0, &[&tlv(0x30, &[])])],
-            );
-            pki.leaf
-                .put(ALTERNATIVE_NAME, true, tlv(0x30, &[&permanent, &directory]));
-        }),
-        ("explicit FALSE", |pki| {
-            pki.leaf.put(
-                AUTHORITY_KEY_ID,
-                false,
-                tlv(0x30, &[&tlv(0x80, &[&[1; 20]])]),
-            );
-            for extension in &mut pki.leaf.extensions {
-                if extension.flag.is_empty() {
-                    extension.flag = tlv(0x01, &[&[0x00]]);
-                }
+    ("by the book", |_| {}),
+    ("no padding but zeros", |pki| pki.tail = vec![0x00; 431]),
+    ("padding of ones", |pki| pki.tail = vec![0xFF; 431]),
+    ("one byte of padding", |pki| pki.tail = vec![0xFF]),
+    ("one multi-valued RDN", |pki| {
+        pki.leaf
+            .put(ALTERNATIVE_NAME, true, one_rdn(&["1", "2", "3"]));
+    }),
+    ("an unsorted SET", |pki| {
+        pki.leaf
+            .put(ALTERNATIVE_NAME, true, one_rdn(&["3", "1", "2"]));
+    }),
+    ("a subject, SAN not critical", |pki| {
+        pki.leaf.subject = name("TPM");
+        pki.leaf
+            .put(ALTERNATIVE_NAME, false, alternative(&tpm_rdns()));
+    }),
+    ("PrintableString", |pki| {
+        let mut rdns = tpm_rdns();
+        rdns[1] = rdn("2.23.133.2.2", 19, "ST33HTPH");
+        pki.leaf.put(ALTERNATIVE_NAME, true, alternative(&rdns));
+    }),
+    ("a short version", |pki| {
+        let mut rdns = tpm_rdns();
+        rdns[2] = rdn("2.23.133.2.3", 12, "id:13");
+        pki.leaf.put(ALTERNATIVE_NAME, true, alternative(&rdns));
+    }),
+    ("more names beside", |pki| {
+        let directory = tlv(0xA4, &[&tlv(0x30, &[&tpm_rdns().concat()])]);
+        let permanent = tlv(
+            0xA0,
+            &[&oid("1.3.6.1.5.5.7.8.3"), &tlv(0xA0, &[&tlv(0x30, &[])])],
+        );
+        pki.leaf
+            .put(ALTERNATIVE_NAME, true, tlv(0x30, &[&permanent, &directory]));
+    }),
+    ("explicit FALSE", |pki| {
+        pki.leaf.put(
+            AUTHORITY_KEY_ID,
+            false,
+            tlv(0x30, &[&tlv(0x80, &[&[1; 20]])]),
+        );
+        for extension in &mut pki.leaf.extensions {
+            if extension.flag.is_empty() {
+                extension.flag = tlv(0x01, &[&[0x00]]);
             }
-        }),
-        ("explicit FALSE for CA", |pki| {
-            pki.leaf.put(
-                BASIC_CONSTRAINTS,
-                true,
-                tlv(0x30, &[&tlv(0x01, &[&[0x00]])]),
-            );
-        }),
-        ("critical policies", |pki| {
-            let policies = tlv(0x30, &[&tlv(0x30, &[&oid("1.2.3.4")])]);
-            pki.ca.put(POLICIES, true, policies.clone());
-            pki.root.put(POLICIES, true, policies.clone());
-            pki.leaf.put(POLICIES, true, policies);
-        }),
-        ("critical directory attributes", |pki| {
-            let family = tlv(
-                0x30,
-                &[
-                    &tlv(0x0C, &[b"2.0"]),
-                    &tlv(0x02, &[&[0]]),
-                    &tlv(0x02, &[&[0, 0x8A]]),
-                ],
-            );
-            let specification = tlv(0x30, &[&oid("2.23.133.2.16"), &tlv(0x31, &[&family])]);
-            pki.leaf
-                .put(DIRECTORY_ATTRIBUTES, true, tlv(0x30, &[&specification]));
-        }),
-        ("critical EKU", |pki| {
-            pki.leaf
-                .put(EXTENDED_KEY_USAGE, true, usages(&["2.23.133.8.1", "1.2.3"]));
-        }),
-        ("dataEncipherment too", |pki| {
-            rsa(pki, KEYS.rsa.key().spki(), 0x30);
-        }),
-        ("rsaesOaep", |pki| {
-            let algorithm = tlv(0x30, &[&oid("1.2.840.113549.1.1.7"), &tlv(0x30, &[])]);
-            rsa(pki, rsa_spki_with(&algorithm, &modulus(2048), F4), 0x20);
-        }),
-        ("RSA-3072", |pki| {
-            rsa(pki, rsa_spki(&modulus(3072), F4), 0x20);
-        }),
-        ("RSA-4096", |pki| {
-            rsa(pki, rsa_spki(&modulus(4096), F4), 0x20);
-        }),
-        ("P-384", |pki| pki.leaf.spki = KEYS.root.key().spki()),
-        ("P-521", |pki| pki.leaf.spki = KEYS.p521.key().spki()),
-        ("year 9999", |pki| {
-            pki.leaf.not_after = time("99991231235959Z");
-            pki.root.not_after = time("99991231235959Z");
-        }),
-        ("GeneralizedTime before 2050", |pki| {
-            pki.leaf.not_before = time("20200101000000Z");
-        }),
-        ("negative serial", |pki| {
-            pki.leaf.serial = tlv(0x02, &[&[0x80, 0x01]]);
-        }),
-        ("serial of 40 bytes", |pki| {
-            pki.leaf.serial = tlv(0x02, &[&[0x7F; 40]]);
-        }),
-        ("serial with leading zeros", |pki| {
-            pki.leaf.serial = tlv(0x02, &[&[0, 0, 1]]);
-        }),
-        ("serial zero", |pki| pki.leaf.serial = tlv(0x02, &[&[0]])),
-        ("NULL beside ECDSA", |pki| {
-            pki.leaf.inner_algorithm =
-                Some(tlv(0x30, &[&oid("1.2.840.10045.4.3.2"), &tlv(0x05, &[])]));
-        }),
+        }
+    }),
+    ("explicit FALSE for CA", |pki| {
+        pki.leaf.put(
+            BASIC_CONSTRAINTS,
+            true,
+            tlv(0x30, &[&tlv(0x01, &[&[0x00]])]),
+        );
+    }),
+    ("critical policies", |pki| {
+        let policies = tlv(0x30, &[&tlv(0x30, &[&oid("1.2.3.4")])]);
+        pki.ca.put(POLICIES, true, policies.clone());
+        pki.root.put(POLICIES, true, policies.clone());
+        pki.leaf.put(POLICIES, true, policies);
+    }),
+    ("critical directory attributes", |pki| {
+        let family = tlv(
+            0x30,
+            &[
+                &tlv(0x0C, &[b"2.0"]),
+                &tlv(0x02, &[&[0]]),
+                &tlv(0x02, &[&[0, 0x8A]]),
+            ],
+        );
+        let specification = tlv(0x30, &[&oid("2.23.133.2.16"), &tlv(0x31, &[&family])]);
+        pki.leaf
+            .put(DIRECTORY_ATTRIBUTES, true, tlv(0x30, &[&specification]));
+    }),
+    ("critical EKU", |pki| {
+        pki.leaf
+            .put(EXTENDED_KEY_USAGE, true, usages(&["2.23.133.8.1", "1.2.3"]));
+    }),
+    ("dataEncipherment too", |pki| {
+        rsa(pki, KEYS.rsa.key().spki(), 0x30);
+    }),
+    ("rsaesOaep", |pki| {
+        let algorithm = tlv(0x30, &[&oid("1.2.840.113549.1.1.7"), &tlv(0x30, &[])]);
+        rsa(pki, rsa_spki_with(&algorithm, &modulus(2048), F4), 0x20);
+    }),
+    ("RSA-3072", |pki| {
+        rsa(pki, rsa_spki(&modulus(3072), F4), 0x20);
+    }),
+    ("RSA-4096", |pki| {
+        rsa(pki, rsa_spki(&modulus(4096), F4), 0x20);
+    }),
+    ("P-384", |pki| pki.leaf.spki = KEYS.root.key().spki()),
+    ("P-521", |pki| pki.leaf.spki = KEYS.p521.key().spki()),
+    ("year 9999", |pki| {
+        pki.leaf.not_after = time("99991231235959Z");
+        pki.root.not_after = time("99991231235959Z");
+    }),
+    ("GeneralizedTime before 2050", |pki| {
+        pki.leaf.not_before = time("20200101000000Z");
+    }),
+    ("negative serial", |pki| {
+        pki.leaf.serial = tlv(0x02, &[&[0x80, 0x01]]);
+    }),
+    ("serial of 40 bytes", |pki| {
+        pki.leaf.serial = tlv(0x02, &[&[0x7F; 40]]);
+    }),
+    ("serial with leading zeros", |pki| {
+        pki.leaf.serial = tlv(0x02, &[&[0, 0, 1]]);
+    }),
+    ("serial zero", |pki| pki.leaf.serial = tlv(0x02, &[&[0]])),
+    ("NULL beside ECDSA", |pki| {
+        pki.leaf.inner_algorithm = Some(tlv(0x30, &[&oid("1.2.840.10045.4.3.2"), &tlv(0x05, &[])]));
+    }),
 ];
 
 #[test]
@@ -138,61 +137,61 @@ fn vendors_hierarchies_are_accepted() {
 }
 
 const HIERARCHIES: &[Accepted] = &[
-        ("P-521 CA", |pki| ca_of(pki, &KEYS.p521)),
-        ("RSA CA", |pki| ca_of(pki, &KEYS.rsa)),
-        ("RSA-PSS CA", |pki| ca_of(pki, &KEYS.rsa_pss)),
-        ("an intermediate as anchor", |pki| {
-            pki.is_root_an_anchor = false;
-            pki.is_ca_offered = false;
-            pki.anchors = vec![pki.ca.sign(&KEYS.root)];
-        }),
-        ("the operator's intermediate", |pki| {
-            pki.is_ca_offered = false;
-            pki.intermediates = vec![pki.ca.sign(&KEYS.root)];
-        }),
-        ("the root offered too", |pki| {
-            pki.offered = vec![pki.root.sign(&KEYS.root)]
-        }),
-        ("an anchor signed with SHA-1", |pki| {
-            pki.root.inner_algorithm =
-                Some(tlv(0x30, &[&oid("1.2.840.113549.1.1.5"), &tlv(0x05, &[])]));
-        }),
-        ("CA without key usage", |pki| pki.ca.drop(KEY_USAGE)),
-        ("CA with the EK's usage", |pki| {
-            pki.ca
-                .put(EXTENDED_KEY_USAGE, true, usages(&["2.23.133.8.1"]));
-        }),
-        ("CA with any usage", |pki| {
-            pki.ca
-                .put(EXTENDED_KEY_USAGE, true, usages(&["2.5.29.37.0"]));
-        }),
-        ("path length that suffices", |pki| {
-            pki.root
-                .put(BASIC_CONSTRAINTS, true, ca_constraints(Some(1)));
-            pki.ca.put(BASIC_CONSTRAINTS, true, ca_constraints(Some(0)));
-        }),
-        ("issuer in another letter case and string type", |pki| {
-            pki.leaf.issuer = tlv(0x30, &[&rdn("2.5.4.3", 19, " ca ")]);
-        }),
-        ("a wrong key identifier", |pki| {
-            pki.leaf.put(
-                AUTHORITY_KEY_ID,
-                false,
-                tlv(0x30, &[&tlv(0x80, &[&[1; 20]])]),
-            );
-            pki.ca.put(SUBJECT_KEY_ID, false, tlv(0x04, &[&[2; 20]]));
-        }),
-        ("other CAs of the same name", |pki| {
-            let mut expired = Forge::ca("CA", &KEYS.ca, "Root");
-            expired.not_after = time("210101000000Z");
-            pki.intermediates = vec![
-                expired.sign(&KEYS.root),
-                Forge::ca("CA", &KEYS.other, "Root").sign(&KEYS.root),
-            ];
-        }),
-        ("a dead end beside the path", |pki| {
-            pki.intermediates = vec![Forge::ca("CA", &KEYS.ca, "Gone").sign(&KEYS.other)];
-        }),
+    ("P-521 CA", |pki| ca_of(pki, &KEYS.p521)),
+    ("RSA CA", |pki| ca_of(pki, &KEYS.rsa)),
+    ("RSA-PSS CA", |pki| ca_of(pki, &KEYS.rsa_pss)),
+    ("an intermediate as anchor", |pki| {
+        pki.is_root_an_anchor = false;
+        pki.is_ca_offered = false;
+        pki.anchors = vec![pki.ca.sign(&KEYS.root)];
+    }),
+    ("the operator's intermediate", |pki| {
+        pki.is_ca_offered = false;
+        pki.intermediates = vec![pki.ca.sign(&KEYS.root)];
+    }),
+    ("the root offered too", |pki| {
+        pki.offered = vec![pki.root.sign(&KEYS.root)];
+    }),
+    ("an anchor signed with SHA-1", |pki| {
+        pki.root.inner_algorithm =
+            Some(tlv(0x30, &[&oid("1.2.840.113549.1.1.5"), &tlv(0x05, &[])]));
+    }),
+    ("CA without key usage", |pki| pki.ca.drop(KEY_USAGE)),
+    ("CA with the EK's usage", |pki| {
+        pki.ca
+            .put(EXTENDED_KEY_USAGE, true, usages(&["2.23.133.8.1"]));
+    }),
+    ("CA with any usage", |pki| {
+        pki.ca
+            .put(EXTENDED_KEY_USAGE, true, usages(&["2.5.29.37.0"]));
+    }),
+    ("path length that suffices", |pki| {
+        pki.root
+            .put(BASIC_CONSTRAINTS, true, ca_constraints(Some(1)));
+        pki.ca.put(BASIC_CONSTRAINTS, true, ca_constraints(Some(0)));
+    }),
+    ("issuer in another letter case and string type", |pki| {
+        pki.leaf.issuer = tlv(0x30, &[&rdn("2.5.4.3", 19, " ca ")]);
+    }),
+    ("a wrong key identifier", |pki| {
+        pki.leaf.put(
+            AUTHORITY_KEY_ID,
+            false,
+            tlv(0x30, &[&tlv(0x80, &[&[1; 20]])]),
+        );
+        pki.ca.put(SUBJECT_KEY_ID, false, tlv(0x04, &[&[2; 20]]));
+    }),
+    ("other CAs of the same name", |pki| {
+        let mut expired = Forge::ca("CA", &KEYS.ca, "Root");
+        expired.not_after = time("210101000000Z");
+        pki.intermediates = vec![
+            expired.sign(&KEYS.root),
+            Forge::ca("CA", &KEYS.other, "Root").sign(&KEYS.root),
+        ];
+    }),
+    ("a dead end beside the path", |pki| {
+        pki.intermediates = vec![Forge::ca("CA", &KEYS.ca, "Gone").sign(&KEYS.other)];
+    }),
 ];
 
 #[test]

@@ -13,157 +13,175 @@ fn malformed_certificates_are_refused() {
 }
 
 const MALFORMED: &[Refused] = &[
-        (
-            "garbage behind",
-            |pki| pki.tail = vec![0x00, 0xFF],
-            Reason::MalformedCert,
-        ),
-        (
-            "a byte behind",
-            |pki| pki.tail = vec![0x01],
-            Reason::MalformedCert,
-        ),
-        (
-            "zeros, then ones",
-            |pki| pki.tail = vec![0x00, 0x00, 0xFF],
-            Reason::MalformedCert,
-        ),
-        (
-            "two certificates",
-            |pki| pki.tail = pki.leaf.sign(&KEYS.ca),
-            Reason::MalformedCert,
-        ),
-        (
-            "nothing",
-            |pki| pki.sent = Some(Vec::new()),
-            Reason::MalformedCert,
-        ),
-        (
-            "padding alone",
-            |pki| pki.sent = Some(vec![0xFF; 64]),
-            Reason::MalformedCert,
-        ),
-        (
-            "another structure",
-            |pki| pki.sent = Some(tlv(0x30, &[&tlv(0x05, &[])])),
-            Reason::MalformedCert,
-        ),
-        (
-            "duplicate SAN",
-            |pki| again(pki, ALTERNATIVE_NAME),
-            Reason::MalformedCert,
-        ),
-        (
-            "duplicate EKU",
-            |pki| again(pki, EXTENDED_KEY_USAGE),
-            Reason::MalformedCert,
-        ),
-        (
-            "duplicate unknown extension",
-            |pki| {
-                pki.leaf.put("1.3.6.1.4.1.99999.1", false, vec![5, 0]);
-                again(pki, "1.3.6.1.4.1.99999.1");
-            },
-            Reason::MalformedCert,
-        ),
-        (
-            "another algorithm outside",
-            |pki| pki.leaf.outer_algorithm = Some(KEYS.root.algorithm()),
-            Reason::MalformedCert,
-        ),
-        (
-            "other parameters outside",
-            |pki| {
-                let algorithm = [oid("1.2.840.10045.4.3.2"), tlv(0x05, &[])].concat();
-                pki.leaf.outer_algorithm = Some(tlv(0x30, &[&algorithm]));
-            },
-            Reason::MalformedCert,
-        ),
-        (
-            "a field behind the extensions",
-            |pki| pki.leaf.more_fields = tlv(0xA4, &[]),
-            Reason::MalformedCert,
-        ),
-        (
-            "extensions twice",
-            |pki| pki.leaf.more_fields = tlv(0xA3, &[&tlv(0x30, &[])]),
-            Reason::MalformedCert,
-        ),
-        (
-            "a member behind the signature",
-            |pki| pki.leaf.more_members = tlv(0x05, &[]),
-            Reason::MalformedCert,
-        ),
-        (
-            "a third time in the validity",
-            |pki| pki.leaf.not_after = time("400101000000Z").repeat(2),
-            Reason::MalformedCert,
-        ),
-        (
-            "no time",
-            |pki| pki.leaf.not_after = tlv(0x17, &[b"409901000000Z"]),
-            Reason::MalformedCert,
-        ),
-        (
-            "TRUE as 01",
-            |pki| flag(pki, &[0x01, 0x01, 0x01]),
-            Reason::MalformedCert,
-        ),
-        (
-            "two flags",
-            |pki| flag(pki, &[0x01, 0x01, 0xFF, 0x01, 0x01, 0xFF]),
-            Reason::MalformedCert,
-        ),
-        (
-            "a number as flag",
-            |pki| flag(pki, &[0x02, 0x01, 0xFF]),
-            Reason::MalformedCert,
-        ),
-        (
-            "bytes behind an extension's value",
-            |pki| {
-                pki.leaf
-                    .put(KEY_USAGE, true, [bits(0x08), vec![5, 0]].concat());
-            },
-            Reason::MalformedCert,
-        ),
-        (
-            "an extension's value in BER",
-            |pki| {
-                pki.leaf
-                    .put(BASIC_CONSTRAINTS, true, vec![0x30, 0x81, 0x00]);
-            },
-            Reason::MalformedCert,
-        ),
-        (
-            "a malformed critical extension",
-            |pki| pki.leaf.put(NAME_CONSTRAINTS, true, vec![0x02, 0x01, 0x00]),
-            Reason::MalformedCert,
-        ),
-        (
-            "a name as constructed string",
-            |pki| {
-                let string = tlv(0x2C, &[&tlv(0x0C, &[b"CA"])]);
-                let attribute = tlv(0x30, &[&oid("2.5.4.3"), &string]);
-                pki.leaf.issuer = tlv(0x30, &[&tlv(0x31, &[&attribute])]);
-            },
-            Reason::MalformedCert,
-        ),
-        (
-            "indefinite length",
-            |pki| pki.sent = Some(indefinite(&pki.leaf.sign(&KEYS.ca))),
-            Reason::MalformedCert,
-        ),
-        (
-            "long length",
-            |pki| pki.sent = Some(padded_length(&pki.leaf.sign(&KEYS.ca))),
-            Reason::MalformedCert,
-        ),
-        (
-            "a malformed intermediate",
-            |pki| pki.offered = vec![[pki.ca.sign(&KEYS.root), vec![0]].concat()],
-            Reason::MalformedCert,
-        ),
+    (
+        "garbage behind",
+        |pki| pki.tail = vec![0x00, 0xFF],
+        Reason::MalformedCert,
+    ),
+    (
+        "a byte behind",
+        |pki| pki.tail = vec![0x01],
+        Reason::MalformedCert,
+    ),
+    (
+        "zeros, then ones",
+        |pki| pki.tail = vec![0x00, 0x00, 0xFF],
+        Reason::MalformedCert,
+    ),
+    (
+        "two certificates",
+        |pki| pki.tail = pki.leaf.sign(&KEYS.ca),
+        Reason::MalformedCert,
+    ),
+    (
+        "nothing",
+        |pki| pki.sent = Some(Vec::new()),
+        Reason::MalformedCert,
+    ),
+    (
+        "padding alone",
+        |pki| pki.sent = Some(vec![0xFF; 64]),
+        Reason::MalformedCert,
+    ),
+    (
+        "another structure",
+        |pki| pki.sent = Some(tlv(0x30, &[&tlv(0x05, &[])])),
+        Reason::MalformedCert,
+    ),
+    (
+        "duplicate SAN",
+        |pki| again(pki, ALTERNATIVE_NAME),
+        Reason::MalformedCert,
+    ),
+    (
+        "duplicate EKU",
+        |pki| again(pki, EXTENDED_KEY_USAGE),
+        Reason::MalformedCert,
+    ),
+    (
+        "duplicate unknown extension",
+        |pki| {
+            pki.leaf.put("1.3.6.1.4.1.99999.1", false, vec![5, 0]);
+            again(pki, "1.3.6.1.4.1.99999.1");
+        },
+        Reason::MalformedCert,
+    ),
+    (
+        "another algorithm outside",
+        |pki| pki.leaf.outer_algorithm = Some(KEYS.root.algorithm()),
+        Reason::MalformedCert,
+    ),
+    (
+        "other parameters outside",
+        |pki| {
+            let algorithm = [oid("1.2.840.10045.4.3.2"), tlv(0x05, &[])].concat();
+            pki.leaf.outer_algorithm = Some(tlv(0x30, &[&algorithm]));
+        },
+        Reason::MalformedCert,
+    ),
+    (
+        "a field behind the extensions",
+        |pki| pki.leaf.more_fields = tlv(0xA4, &[]),
+        Reason::MalformedCert,
+    ),
+    (
+        "extensions twice",
+        |pki| pki.leaf.more_fields = tlv(0xA3, &[&tlv(0x30, &[])]),
+        Reason::MalformedCert,
+    ),
+    (
+        "a member behind the signature",
+        |pki| pki.leaf.more_members = tlv(0x05, &[]),
+        Reason::MalformedCert,
+    ),
+    (
+        "a third time in the validity",
+        |pki| pki.leaf.not_after = time("400101000000Z").repeat(2),
+        Reason::MalformedCert,
+    ),
+    (
+        "no time",
+        |pki| pki.leaf.not_after = tlv(0x17, &[b"409901000000Z"]),
+        Reason::MalformedCert,
+    ),
+    (
+        "TRUE as 01",
+        |pki| flag(pki, &[0x01, 0x01, 0x01]),
+        Reason::MalformedCert,
+    ),
+    (
+        "two flags",
+        |pki| flag(pki, &[0x01, 0x01, 0xFF, 0x01, 0x01, 0xFF]),
+        Reason::MalformedCert,
+    ),
+    (
+        "a number as flag",
+        |pki| flag(pki, &[0x02, 0x01, 0xFF]),
+        Reason::MalformedCert,
+    ),
+    (
+        "bytes behind an extension's value",
+        |pki| {
+            pki.leaf
+                .put(KEY_USAGE, true, [bits(0x08), vec![5, 0]].concat());
+        },
+        Reason::MalformedCert,
+    ),
+    (
+        "an extension's value in BER",
+        |pki| {
+            pki.leaf
+                .put(BASIC_CONSTRAINTS, true, vec![0x30, 0x81, 0x00]);
+        },
+        Reason::MalformedCert,
+    ),
+    (
+        "a malformed critical extension",
+        |pki| pki.leaf.put(NAME_CONSTRAINTS, true, vec![0x02, 0x01, 0x00]),
+        Reason::MalformedCert,
+    ),
+    (
+        "a name as constructed string",
+        |pki| {
+            let string = tlv(0x2C, &[&tlv(0x0C, &[b"CA"])]);
+            let attribute = tlv(0x30, &[&oid("2.5.4.3"), &string]);
+            pki.leaf.issuer = tlv(0x30, &[&tlv(0x31, &[&attribute])]);
+        },
+        Reason::MalformedCert,
+    ),
+    (
+        "indefinite length",
+        |pki| pki.sent = Some(indefinite(&pki.leaf.sign(&KEYS.ca))),
+        Reason::MalformedCert,
+    ),
+    (
+        "long length",
+        |pki| pki.sent = Some(padded_length(&pki.leaf.sign(&KEYS.ca))),
+        Reason::MalformedCert,
+    ),
+    (
+        "a member behind an extension's value",
+        |pki| pki.leaf.extensions[0].behind = vec![5, 0],
+        Reason::MalformedCert,
+    ),
+    (
+        "a signature of part of an octet",
+        |pki| {
+            // As many tries as it takes for the last bit to be zero, as DER wants an unused one.
+            let mut signed = (0..).map(|_| pki.leaf.sign(&KEYS.ca));
+            let mut leaf = signed.find(|leaf| leaf.last().unwrap() & 1 == 0).unwrap();
+            let is_last = |at: usize| usize::from(leaf[at + 1]) == leaf.len() - at - 2;
+            let signature = (0..leaf.len() - 2).find(|at| leaf[*at] == 3 && is_last(*at));
+            leaf[signature.unwrap() + 2] = 1;
+            pki.sent = Some(leaf);
+        },
+        Reason::MalformedCert,
+    ),
+    (
+        "a malformed intermediate",
+        |pki| pki.offered = vec![[pki.ca.sign(&KEYS.root), vec![0]].concat()],
+        Reason::MalformedCert,
+    ),
 ];
 
 #[test]
