@@ -25,11 +25,13 @@ impl Spire {
         }
     }
 
-    pub(crate) fn server(&self) -> PathBuf {
+    /// The server's file, static.
+    pub fn server(&self) -> PathBuf {
         self.directory.join("spire-server")
     }
 
-    pub(crate) fn agent(&self) -> PathBuf {
+    /// The agent's file, static.
+    pub fn agent(&self) -> PathBuf {
         self.directory.join("spire-agent")
     }
 }
