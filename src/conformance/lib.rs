@@ -1,1 +1,24 @@
-//! The host's side of SPIRE's plugin contract
+//! The host's side of SPIRE's plugin contract, as a library: it loads a plugin binary as SPIRE does, and records all it says.
+//!
+//! A [`Subject`] is a binary; a [`Host`] loads it and gives a [`Loaded`] plugin, on which the exchanges are held; unloading
+//! gives an [`Unloaded`], with everything that can only be known at the end.
+
+mod agent;
+mod handshake;
+mod host;
+mod host_services;
+mod loaded;
+mod log;
+mod process;
+mod server;
+mod subject;
+
+pub use agent::AidExchange;
+pub use handshake::{BadHandshake, Handshake};
+pub use host::{Broker, Host, NotLoaded};
+pub use host_services::{Measured, Recorded};
+pub use loaded::{Loaded, Unloaded};
+pub use log::{Entry, LogLine};
+pub use process::{Process, START_LIMIT};
+pub use server::{AttestExchange, Reply};
+pub use subject::{Side, Subject};

@@ -1,0 +1,157 @@
+//! A started plugin process: its handshake, its output, its end.
+
+use std::{
+    io,
+    process::ExitStatus,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
+    process::{Child, ChildStdout},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::{handshake::Handshake, host::NotLoaded, log::LogLine, subject::Subject};
+
+/// A plugin process, killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    output: Output,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// All the process said so far.
+#[derive(Clone, Debug, Default)]
+struct Output {
+    log: Arc<Mutex<Vec<LogLine>>>,
+    noise: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Process {
+    /// Starts a process and waits for its handshake, up to `limit`; SPIRE waits for [`START_LIMIT`].
+    pub async fn start(subject: &Subject, limit: Duration) -> Result<(Self, Handshake), NotLoaded> {
+        let mut child = subject.command().spawn().map_err(NotLoaded::Spawn)?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(NotLoaded::Spawn(io::ErrorKind::BrokenPipe.into()));
+        };
+        let output = Output::default();
+        let mut readers = vec![tokio::spawn(read_log(stderr, output.clone()))];
+        let mut stdout = BufReader::new(stdout);
+        let line = match timeout(limit, first_line(&mut stdout)).await {
+            Ok(line) => line.map_err(NotLoaded::Spawn)?,
+            Err(_elapsed) => return Err(NotLoaded::StartTimeout),
+        };
+        readers.push(tokio::spawn(read_noise(stdout, output.clone())));
+        let mut process = Self {
+            child,
+            output,
+            readers,
+        };
+        if line.is_empty() {
+            let status = process.exit_within(EXIT_WAIT).await;
+            return Err(NotLoaded::Exited {
+                status,
+                log: process.log(),
+            });
+        }
+        let handshake = Handshake::parse(&line)?;
+        Ok((process, handshake))
+    }
+
+    /// The process number; absent once it has ended.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Sends a signal, if it still runs.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = self
+            .pid()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
+        kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?;
+        Ok(())
+    }
+
+    /// Whether it has not ended.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for the end, and for the last of its output; `None` if it still runs after `limit`.
+    pub async fn exit_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let status = timeout(limit, self.child.wait()).await.ok()?.ok()?;
+        for reader in self.readers.drain(..) {
+            // Only a grandchild that kept the pipe can make this wait.
+            timeout(EXIT_WAIT, reader).await.ok();
+        }
+        Some(status)
+    }
+
+    /// Ends it with SIGKILL.
+    pub async fn kill(&mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+
+    /// The lines on stderr so far.
+    pub fn log(&self) -> Vec<LogLine> {
+        locked(&self.output.log, |log| log.clone())
+    }
+
+    /// What came on stdout after the handshake; at most 64 KiB of it.
+    pub fn stdout_noise(&self) -> Vec<u8> {
+        locked(&self.output.noise, |noise| noise.clone())
+    }
+}
+
+/// How long a host waits for the handshake.
+pub const START_LIMIT: Duration = Duration::from_secs(60);
+
+const EXIT_WAIT: Duration = Duration::from_secs(5);
+const NOISE: usize = 64 << 10;
+const LOG_LINES: usize = 100_000;
+
+async fn first_line(stdout: &mut BufReader<ChildStdout>) -> io::Result<String> {
+    let mut line = Vec::new();
+    stdout.take(4096).read_until(b'\n', &mut line).await?;
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+async fn read_log(stderr: impl AsyncRead + Unpin, output: Output) {
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    while stderr
+        .read_until(b'\n', &mut line)
+        .await
+        .is_ok_and(|read| read > 0)
+    {
+        let parsed = LogLine::parse(line.trim_ascii_end());
+        line.clear();
+        locked(&output.log, |log| {
+            if log.len() < LOG_LINES {
+                log.push(parsed);
+            }
+        });
+    }
+}
+
+async fn read_noise(mut stdout: impl AsyncRead + Unpin, output: Output) {
+    let mut piece = vec![0; 4096];
+    while let Ok(read) = stdout.read(&mut piece).await
+        && read > 0
+    {
+        locked(&output.noise, |noise| {
+            let room = NOISE.saturating_sub(noise.len()).min(read);
+            noise.extend(piece.iter().take(room));
+        });
+    }
+}
+
+fn locked<T, R>(shared: &Mutex<T>, look: impl FnOnce(&mut T) -> R) -> R {
+    look(&mut shared.lock().unwrap_or_else(PoisonError::into_inner))
+}

@@ -1,0 +1,73 @@
+//! The binary under test.
+
+use std::{ffi::OsString, path::PathBuf, process::Stdio};
+
+use tokio::process::Command;
+
+/// Which of SPIRE's processes the plugin belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// SPIRE Agent.
+    Agent,
+    /// SPIRE Server.
+    Server,
+}
+
+/// A plugin binary and how it is started.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The executable.
+    pub binary: PathBuf,
+    /// SPIRE's `plugin_args`.
+    pub arguments: Vec<OsString>,
+    /// Added to the inherited environment, after the host's own variables.
+    pub environment: Vec<(OsString, OsString)>,
+    /// SPIRE's plugin type: the magic cookie's name and value.
+    pub plugin_type: String,
+    /// Which side loads it.
+    pub side: Side,
+}
+
+impl Subject {
+    /// A node attestor without arguments.
+    pub fn node_attestor(binary: impl Into<PathBuf>, side: Side) -> Self {
+        Self {
+            binary: binary.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            plugin_type: "NodeAttestor".to_owned(),
+            side,
+        }
+    }
+
+    /// One more argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// One more variable.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// The command a SPIRE host would run, with piped output.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(&self.arguments)
+            .env(&self.plugin_type, &self.plugin_type)
+            .env("PLUGIN_PROTOCOL_VERSIONS", "1")
+            .env("PLUGIN_MIN_PORT", "10000")
+            .env("PLUGIN_MAX_PORT", "25000")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+}

@@ -1,0 +1,71 @@
+//! Every bound of the runtime, with the reason for its value.
+
+use std::time::Duration;
+
+/// What one attestation may cost. A binary may choose its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest message taken from the host, in bytes.
+    pub message_bytes: usize,
+    /// Longest wait for the peer's next message.
+    pub peer_wait: Duration,
+    /// Exchanges at the same time; one more is refused with `RESOURCE_EXHAUSTED`.
+    pub exchanges: u32,
+}
+
+impl Default for Limits {
+    /// 4 MiB is what SPIRE lets through between agent and server; a server may keep an agent waiting for its turn, hence
+    /// the minute; a thousand waiting streams of a few KiB are no burden.
+    fn default() -> Self {
+        Self {
+            message_bytes: 4 << 20,
+            peer_wait: Duration::from_secs(60),
+            exchanges: 1024,
+        }
+    }
+}
+
+/// HTTP/2 streams beyond [`Limits::exchanges`], so that a full house still answers Configure and Shutdown.
+pub(crate) const SPARE_STREAMS: u32 = 64;
+
+/// How long the host's address may be awaited; a go-plugin plugin waits as long.
+pub(crate) const BROKER_WAIT: Duration = Duration::from_secs(5);
+
+/// One call to a host service.
+pub(crate) const HOST_CALL: Duration = Duration::from_secs(2);
+
+/// Measurements waiting for the host; more are dropped.
+pub(crate) const MEASUREMENTS: usize = 256;
+
+/// Names taken from the host's list of services.
+pub(crate) const HOST_SERVICES: usize = 64;
+
+/// From Shutdown to exit the host allows two seconds: this for open streams and as much again for [`crate::Plugin::retire`].
+pub(crate) const DRAIN: Duration = Duration::from_millis(600);
+
+/// Deinit is given ten seconds by the host.
+pub(crate) const DEINIT: Duration = Duration::from_secs(8);
+
+/// After SIGTERM the host, which got the signal too, is given this long to call Shutdown.
+pub(crate) const TERM_WAIT: Duration = Duration::from_secs(30);
+
+/// Between the end of the broker stream and the conclusion that no Shutdown will come.
+pub(crate) const ORPHAN_WAIT: Duration = Duration::from_secs(2);
+
+/// How often the parent process is looked at.
+pub(crate) const PARENT_POLL: Duration = Duration::from_secs(2);
+
+/// `sun_path` holds 108 bytes and its terminator.
+pub(crate) const SOCKET_PATH: usize = 107;
+
+/// Entries of the temporary directory looked at for what a killed predecessor left.
+pub(crate) const STALE_SCAN: usize = 4096;
+
+/// The host reads stderr in pieces of 64 KiB and does not parse a line that is longer.
+pub(crate) const LOG_LINE: usize = 60 << 10;
+
+/// One value of a log line.
+pub(crate) const LOG_VALUE: usize = 4 << 10;
+
+/// The message of a log line.
+pub(crate) const LOG_MESSAGE: usize = 16 << 10;
