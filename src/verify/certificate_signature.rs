@@ -3,16 +3,14 @@
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
-    ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
-    RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents,
-    UnparsedPublicKey,
+    ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm, UnparsedPublicKey,
 };
 use evidence::{Curve, Hash, SubjectKey};
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::x509::AlgorithmIdentifier;
 
 use crate::Reason;
+use crate::rsa::{pkcs1, pss, rsa_verifies};
 
 /// An algorithm by which a certificate may be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +49,10 @@ impl CertificateSignature {
     pub(crate) fn is_by(self, key: &SubjectKey, message: &[u8], signature: &[u8]) -> bool {
         match (self, key) {
             (Self::RsaPkcs1(hash), SubjectKey::Rsa { modulus, exponent }) => {
-                is_by_rsa(pkcs1(hash), modulus, *exponent, message, signature)
+                rsa_verifies(pkcs1(hash), modulus, *exponent, message, signature)
             }
             (Self::RsaPss(hash), SubjectKey::Rsa { modulus, exponent }) => {
-                is_by_rsa(pss(hash), modulus, *exponent, message, signature)
+                rsa_verifies(pss(hash), modulus, *exponent, message, signature)
             }
             (Self::Ecdsa(hash), SubjectKey::Ec { curve, .. }) => {
                 let point = key.point().unwrap_or_default();
@@ -95,43 +93,6 @@ fn read_pss(identifier: &AlgorithmIdentifier<'_>) -> Result<CertificateSignature
         Ok(CertificateSignature::RsaPss(hash))
     } else {
         Err(unsupported)
-    }
-}
-
-fn is_by_rsa(
-    parameters: Option<&RsaParameters>,
-    modulus: &[u8],
-    exponent: u64,
-    message: &[u8],
-    signature: &[u8],
-) -> bool {
-    let exponent = exponent.to_be_bytes();
-    let start = exponent
-        .iter()
-        .position(|byte| *byte != 0)
-        .unwrap_or(exponent.len());
-    let key = RsaPublicKeyComponents {
-        n: modulus,
-        e: exponent.get(start..).unwrap_or_default(),
-    };
-    parameters.is_some_and(|parameters| key.verify(parameters, message, signature).is_ok())
-}
-
-fn pkcs1(hash: Hash) -> Option<&'static RsaParameters> {
-    match hash {
-        Hash::Sha1 => None,
-        Hash::Sha256 => Some(&RSA_PKCS1_2048_8192_SHA256),
-        Hash::Sha384 => Some(&RSA_PKCS1_2048_8192_SHA384),
-        Hash::Sha512 => Some(&RSA_PKCS1_2048_8192_SHA512),
-    }
-}
-
-fn pss(hash: Hash) -> Option<&'static RsaParameters> {
-    match hash {
-        Hash::Sha1 => None,
-        Hash::Sha256 => Some(&RSA_PSS_2048_8192_SHA256),
-        Hash::Sha384 => Some(&RSA_PSS_2048_8192_SHA384),
-        Hash::Sha512 => Some(&RSA_PSS_2048_8192_SHA512),
     }
 }
 

@@ -7,12 +7,9 @@ use crate::{Reason, Rejection};
 
 /// The rules that an issuer keeps or breaks for ever.
 pub(crate) fn sound_issuer(issuer: &Certificate) -> Result<(), Rejection> {
-    // RFC 5280, 6.1.4 (k): basicConstraints says CA. Only version 3 can say so.
-    if !issuer
-        .extensions
-        .basic_constraints
-        .is_some_and(|constraints| constraints.ca)
-    {
+    // RFC 5280, 6.1.4 (k): basicConstraints says CA, in version 3, which alone has extensions.
+    let constraints = issuer.extensions.basic_constraints;
+    if !issuer.is_version_3 || !constraints.is_some_and(|constraints| constraints.ca) {
         return Err(about(issuer, Reason::IssuerNotCa));
     }
     // RFC 5280, 6.1.4 (n): a key usage that is there includes keyCertSign.

@@ -131,10 +131,7 @@ fn key_bits<'a>(element: &Element<'a>) -> Option<&'a [u8]> {
 
 /// RFC 8017, A.1.1: modulus and exponent, two positive integers in their shortest form (X.690, 8.3.2).
 fn rsa_key(key: &[u8]) -> Result<SubjectKey, Rejection> {
-    let members = match Element::only(key).filter(|_| der::is_der(key)) {
-        Some(sequence) => sequence.members(der::SEQUENCE),
-        None => None,
-    };
+    let members = Element::only(key).and_then(|sequence| sequence.members(der::SEQUENCE));
     let (modulus, exponent) = match members.as_deref() {
         Some([modulus, exponent]) => (positive(modulus), positive(exponent)),
         _ => (None, None),

@@ -21,6 +21,7 @@ mod printable;
 mod quote;
 mod rejection;
 mod roca;
+mod rsa;
 mod session;
 mod signature;
 #[cfg(test)]

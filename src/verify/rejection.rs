@@ -117,9 +117,6 @@ reasons! {
     ProtocolOrder, "protocol_order", Malformed, "a message came out of order",
         "A response came before the challenge, or a payload came twice.",
         "No correct agent does this; look for what sent it.";
-    AttemptExhausted, "attempt_exhausted", Misbehaved, "one attempt is allowed",
-        "A second response came on a stream that already had its verdict.",
-        "No correct agent does this; look for what sent it.";
     ClientClosed, "client_closed", Malformed, "the stream ended early",
         "The agent closed the stream before it answered the challenge.",
         "Read the agent's log: its TPM failed, or it was stopped.";

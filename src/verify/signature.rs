@@ -1,11 +1,10 @@
 //! Verifying a TPM's signature with the scheme that the key, not the signature, names.
 
-use aws_lc_rs::signature::{
-    self, EcdsaVerificationAlgorithm, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
-};
+use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, RsaParameters, UnparsedPublicKey};
 use evidence::{Algorithm, Curve, Hash, Signature, SignatureValue, SubjectKey};
 
 use crate::Reason;
+use crate::rsa::{pkcs1, pss, rsa_verifies};
 
 /// The scheme a signing key is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub(crate) fn verify_signature(
     }
     let valid = match (key, &signature.value) {
         (SubjectKey::Rsa { modulus, exponent }, SignatureValue::Rsa(value)) => {
-            verify_rsa(modulus, *exponent, scheme, message, value)
+            rsa_verifies(rsa_parameters(scheme), modulus, *exponent, message, value)
         }
         (SubjectKey::Ec { curve, .. }, SignatureValue::Ecdsa { r, s }) => {
             let point = key.point().unwrap_or_default();
@@ -52,30 +51,6 @@ pub(crate) fn verify_signature(
     } else {
         Err(Reason::BadSignature)
     }
-}
-
-/// RFC 8017, sections 8.1.2 and 8.2.2. The value is as long as the modulus; PSS salts are as long
-/// as the digest.
-fn verify_rsa(
-    modulus: &[u8],
-    exponent: u64,
-    scheme: SigningScheme,
-    message: &[u8],
-    value: &[u8],
-) -> bool {
-    let Some(parameters) = rsa_parameters(scheme) else {
-        return false;
-    };
-    let exponent = exponent.to_be_bytes();
-    let start = exponent
-        .iter()
-        .position(|byte| *byte != 0)
-        .unwrap_or(exponent.len());
-    let components = RsaPublicKeyComponents {
-        n: modulus,
-        e: exponent.get(start..).unwrap_or_default(),
-    };
-    value.len() == modulus.len() && components.verify(parameters, message, value).is_ok()
 }
 
 /// FIPS 186-5, section 6.4.2: r and s in 1..n−1, which the library checks. Scalars may come with
@@ -104,15 +79,11 @@ fn verify_ecdsa(
 }
 
 fn rsa_parameters(scheme: SigningScheme) -> Option<&'static RsaParameters> {
-    Some(match (scheme.algorithm, scheme.hash) {
-        (Algorithm::RSASSA, Hash::Sha256) => &signature::RSA_PKCS1_2048_8192_SHA256,
-        (Algorithm::RSASSA, Hash::Sha384) => &signature::RSA_PKCS1_2048_8192_SHA384,
-        (Algorithm::RSASSA, Hash::Sha512) => &signature::RSA_PKCS1_2048_8192_SHA512,
-        (Algorithm::RSAPSS, Hash::Sha256) => &signature::RSA_PSS_2048_8192_SHA256,
-        (Algorithm::RSAPSS, Hash::Sha384) => &signature::RSA_PSS_2048_8192_SHA384,
-        (Algorithm::RSAPSS, Hash::Sha512) => &signature::RSA_PSS_2048_8192_SHA512,
-        _ => return None,
-    })
+    match scheme.algorithm {
+        Algorithm::RSASSA => pkcs1(scheme.hash),
+        Algorithm::RSAPSS => pss(scheme.hash),
+        _ => None,
+    }
 }
 
 fn ecdsa_parameters(curve: Curve, hash: Hash) -> Option<&'static EcdsaVerificationAlgorithm> {

@@ -73,6 +73,10 @@ fn what_is_no_public_key_is_refused() {
 fn rsa_keys_are_refused_for_what_is_wrong_with_them() {
     let algorithm = tlv(0x30, &[&oid("1.2.840.113549.1.1.1"), &[5, 0]]);
     let parameters = tlv(0x30, &[&oid("1.2.840.113549.1.1.1"), &tlv(0x30, &[])]);
+    let in_ber = tlv(
+        0x30,
+        &[&oid("1.2.840.113549.1.1.7"), &tlv(0x24, &[&[4, 0]])],
+    );
     let of_bits = |bits: &[u8]| tlv(0x30, &[&algorithm, &tlv(0x03, &[bits])]);
     let good = modulus(2048);
     let even = [&good[..good.len() - 1], &[0x16]].concat();
@@ -81,6 +85,11 @@ fn rsa_keys_are_refused_for_what_is_wrong_with_them() {
         (
             "parameters",
             rsa_spki_with(&parameters, &good, F4),
+            Reason::MalformedKey,
+        ),
+        (
+            "OAEP parameters in BER",
+            rsa_spki_with(&in_ber, &good, F4),
             Reason::MalformedKey,
         ),
         (

@@ -201,6 +201,11 @@ const NO_TPM_NAMES: &[Refused] = &[
         Reason::EkSan,
     ),
     (
+        "model of IA5String",
+        |pki| san_with(pki, 1, rdn("2.23.133.2.2", 22, "ST33HTPH")),
+        Reason::EkSan,
+    ),
+    (
         "empty model",
         |pki| san_with(pki, 1, rdn("2.23.133.2.2", 12, "")),
         Reason::EkSan,

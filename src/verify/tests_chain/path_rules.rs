@@ -86,6 +86,22 @@ const NO_PATHS: &[Refused] = &[
         Reason::BadCertSignature,
     ),
     (
+        "another RSA key",
+        |pki| {
+            pki.ca.spki = KEYS.rsa_pss.key().spki();
+            pki.leaf_issuer = &KEYS.rsa;
+        },
+        Reason::BadCertSignature,
+    ),
+    (
+        "another RSA key, by PSS",
+        |pki| {
+            pki.ca.spki = KEYS.rsa.key().spki();
+            pki.leaf_issuer = &KEYS.rsa_pss;
+        },
+        Reason::BadCertSignature,
+    ),
+    (
         "an algorithm of another kind of key",
         |pki| pki.leaf.inner_algorithm = Some(KEYS.rsa.algorithm()),
         Reason::BadCertSignature,
@@ -98,6 +114,11 @@ fn issuers_that_may_not_issue_are_refused() {
 }
 
 const NO_ISSUERS: &[Refused] = &[
+    (
+        "version 1",
+        |pki| pki.ca.version.clear(),
+        Reason::IssuerNotCa,
+    ),
     (
         "no CA",
         |pki| pki.ca.put(BASIC_CONSTRAINTS, true, tlv(0x30, &[])),
@@ -217,6 +238,10 @@ fn weak_and_unknown_signature_algorithms_are_refused() {
     const SHA256: &str = "2.16.840.1.101.3.4.2.1";
     const SHA384: &str = "2.16.840.1.101.3.4.2.2";
     let identifier = |dotted: &str| tlv(0x30, &[&oid(dotted), &tlv(0x05, &[])]);
+    let mut other_mask = pss_algorithm(SHA256, SHA256, 32, 1);
+    let mgf1 = oid("1.2.840.113549.1.1.8");
+    let at = other_mask.windows(mgf1.len()).position(|part| part == mgf1);
+    other_mask[at.unwrap() + mgf1.len() - 1] = 9;
     for (algorithm, reason) in [
         (identifier("1.2.840.113549.1.1.5"), Reason::WeakSignatureAlg),
         (identifier("1.2.840.113549.1.1.4"), Reason::WeakSignatureAlg),
@@ -236,6 +261,7 @@ fn weak_and_unknown_signature_algorithms_are_refused() {
             Reason::UnsupportedSignatureAlg,
         ),
         (pss_algorithm(SHA1, SHA1, 20, 1), Reason::WeakSignatureAlg),
+        (other_mask, Reason::UnsupportedSignatureAlg),
         (
             pss_algorithm(SHA256, SHA384, 32, 1),
             Reason::UnsupportedSignatureAlg,
