@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,13 +45,13 @@ pub const SCHEMA: Schema = Schema {
             name: "endorsement_auth_path",
             kind: Kind::Text,
             default: "none: the authorisation is empty",
-            doc: "File with the endorsement hierarchy's authorisation; one newline at its end is cut. Must not be readable by others.",
+            doc: "File with the endorsement hierarchy's authorisation; one newline at its end is cut. A file that everybody may read is refused.",
         },
         Key {
             name: "owner_auth_path",
             kind: Kind::Text,
             default: "none: the authorisation is empty",
-            doc: "File with the owner hierarchy's authorisation, which some TPMs want for reading the EK certificate.",
+            doc: "File with the owner hierarchy's authorisation, which some TPMs want for reading the EK certificate. As above.",
         },
         Key {
             name: "legacy_servers",
@@ -198,10 +199,20 @@ impl Files<'_> {
 
     fn auth(&mut self, key: &str) -> Auth {
         let mut auth = Zeroizing::new(self.bytes(key, MAX_AUTH).unwrap_or_default());
+        if !auth.is_empty() && self.is_open_to_others(key) {
+            let message = format!("the file of {key} is readable by everybody: chmod o-rwx");
+            self.problems.push(self.values.problem(key, message));
+        }
         if auth.last() == Some(&b'\n') {
             auth.pop();
         }
         auth
+    }
+
+    fn is_open_to_others(&self, key: &str) -> bool {
+        let path = self.values.text(key).map(|text| Path::new(text.value));
+        let metadata = path.and_then(|path| fs::metadata(path).ok());
+        metadata.is_none_or(|metadata| metadata.permissions().mode() & 0o007 != 0)
     }
 }
 
@@ -275,7 +286,9 @@ mod tests {
     fn every_key_takes_effect() {
         let dir = TempDir::new().unwrap();
         let file = |name: &str, contents: &str| {
-            fs::write(dir.path().join(name), contents).unwrap();
+            let path = dir.path().join(name);
+            fs::write(&path, contents).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             dir.path().join(name).display().to_string()
         };
         let settings = build(&format!(
@@ -352,6 +365,20 @@ mod tests {
                 .iter()
                 .any(|problem| problem.starts_with(place) && problem.contains(part));
             assert!(found, "{text}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn an_authorisation_is_not_for_everybody() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("auth");
+        fs::write(&path, "secret").unwrap();
+        for (mode, expect) in [(0o600, true), (0o440, true), (0o604, false), (0o642, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            for key in ["endorsement_auth_path", "owner_auth_path"] {
+                let built = build(&format!("{key} = \"{}\"", path.display()));
+                assert_eq!(built.is_ok(), expect, "{key} {mode:o}: {built:?}");
+            }
         }
     }
 

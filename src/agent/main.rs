@@ -3,12 +3,7 @@
 use std::process::ExitCode;
 
 use agent::Attestor;
-use mimalloc::MiMalloc;
 use plugin::{Launch, Role, Service};
-
-/// The allocator of musl is slow under several threads.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--version") {

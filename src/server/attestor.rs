@@ -64,7 +64,7 @@ impl Attestor {
         settings: Arc<Settings>,
         payload: Vec<u8>,
     ) -> Result<(Vec<u8>, Pending), Rejection> {
-        self.verifying(move || {
+        verifying(&self.verifiers, move || {
             let anchors = settings.anchors();
             begin(
                 &payload,
@@ -86,29 +86,14 @@ impl Attestor {
         response: Vec<u8>,
         decision: &mut Decision,
     ) -> Result<Grant, Rejection> {
-        let (attested, enrolment, settings) = self
-            .verifying(move || {
-                let attested = pending.finish(&response)?;
-                let enrolment = settings.enrolment(&attested.ek_hash())?;
-                Ok((attested, enrolment, settings))
-            })
-            .await?;
+        let (attested, enrolment, settings) = verifying(&self.verifiers, move || {
+            let attested = pending.finish(&response)?;
+            let enrolment = settings.enrolment(&attested.ek_hash())?;
+            Ok((attested, enrolment, settings))
+        })
+        .await?;
         decision.proved(&attested, enrolment);
         decide(&attested, enrolment, &settings.policy)
-    }
-
-    /// Runs `work` where blocking is allowed, a bounded number of times at once.
-    async fn verifying<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
-    ) -> Result<T, Rejection> {
-        let permit = Arc::clone(&self.verifiers).acquire_owned().await;
-        let permit = permit.map_err(|_closed| Reason::InternalError)?;
-        let work = spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        work.await.map_err(|_panic| Reason::InternalError)?
     }
 }
 
@@ -181,6 +166,20 @@ impl Settings {
     }
 }
 
+/// Runs `work` where blocking is allowed, a bounded number of times at once.
+async fn verifying<T: Send + 'static>(
+    verifiers: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
+) -> Result<T, Rejection> {
+    let permit = Arc::clone(verifiers).acquire_owned().await;
+    let permit = permit.map_err(|_closed| Reason::InternalError)?;
+    let work = spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    });
+    work.await.map_err(|_panic| Reason::InternalError)?
+}
+
 /// Seconds since the epoch; a clock before it counts as the epoch.
 fn now() -> i64 {
     let since = SystemTime::now()
@@ -191,3 +190,18 @@ fn now() -> i64 {
 
 /// Verifications at the same time; more wait for their turn.
 const MAX_VERIFICATIONS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_while_verifying_is_a_refusal_and_our_own_fault() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let verifiers = Arc::new(Semaphore::new(1));
+        let work = verifying(&verifiers, || -> Result<(), _> { panic!("on purpose") });
+        let rejection = runtime.unwrap().block_on(work).unwrap_err();
+        assert_eq!(rejection.reason, Reason::InternalError);
+        assert_eq!(verifiers.available_permits(), 1);
+    }
+}

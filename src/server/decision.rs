@@ -75,6 +75,7 @@ impl Decision {
 
     /// Says that the machine was refused, and why.
     pub(crate) fn refused(mut self, rejection: &Rejection) {
+        self.ek_hash = self.ek_hash.or(rejection.ek_hash);
         tracing::warn!(
             outcome = "refused",
             reason = rejection.reason.code(),

@@ -2,13 +2,8 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
 use plugin::{Launch, Limits, Role, Service};
 use server::Attestor;
-
-/// The allocator of musl is slow under several threads.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--version") {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use evidence::EkHash;
+
 /// Who is at fault; decides the status code, and with it whether an agent tries again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -31,6 +33,9 @@ pub struct Rejection {
     pub reason: Reason,
     /// What exactly was found; never shown to the peer, escaped before it is logged.
     pub detail: Option<String>,
+    /// The EK that the peer claimed to have, where the refusal came after it was read; the
+    /// operator finds by it which machine was refused.
+    pub ek_hash: Option<EkHash>,
 }
 
 impl Rejection {
@@ -39,6 +44,16 @@ impl Rejection {
         Self {
             reason,
             detail: Some(detail.into()),
+            ek_hash: None,
+        }
+    }
+
+    /// The same, with the EK that it is about.
+    #[must_use]
+    pub(crate) fn about(self, ek_hash: EkHash) -> Self {
+        Self {
+            ek_hash: Some(ek_hash),
+            ..self
         }
     }
 }
@@ -48,6 +63,7 @@ impl From<Reason> for Rejection {
         Self {
             reason,
             detail: None,
+            ek_hash: None,
         }
     }
 }

@@ -79,13 +79,14 @@ pub fn begin(
     let offer = read_offer(payload)?;
     let generation = choose_generation(offer.extension.as_ref(), policy.legacy_agents)?;
     let (ek, certificate) = read_ek(&offer)?;
-    let profile = check_ek(&ek, policy)?;
-    let ak = AttestationKey::check(&offer.ak.public)?;
-    ak.differs_from(&ek)?;
-    if generation == Generation::First {
-        check_creation(offer.ak.creation.as_ref(), &ak)?;
-    }
-    let certification = certify(certificate.as_ref(), &offer, policy, anchors, now)?;
+    let claimed = ek.ek_hash();
+    let judge = || -> Result<_, Rejection> {
+        let profile = check_ek(&ek, policy)?;
+        let ak = check_ak(&offer, &ek, generation)?;
+        let certification = certify(certificate.as_ref(), &offer, policy, anchors, now)?;
+        Ok((profile, ak, certification))
+    };
+    let (profile, ak, certification) = judge().map_err(|rejection| rejection.about(claimed))?;
     let secret = Secret::new(fresh::<32>(entropy)?.to_vec());
     let seed = fresh::<64>(entropy)?;
     let seed = seed.get(..profile.hash.size()).unwrap_or_default();
@@ -104,13 +105,7 @@ pub fn begin(
         extension,
     }
     .encode();
-    let expected = match generation {
-        Generation::First => Expected::Secret,
-        Generation::Current => Expected::Proof {
-            transcript: Transcript::new(&policy.trust_domain, payload, &challenge),
-            pcrs: policy.pcrs.clone(),
-        },
-    };
+    let expected = Expected::of(generation, policy, payload, &challenge);
     Ok((
         challenge,
         Pending {
@@ -206,6 +201,18 @@ impl Attested {
     }
 }
 
+impl Expected {
+    fn of(generation: Generation, policy: &Policy, payload: &[u8], challenge: &[u8]) -> Self {
+        match generation {
+            Generation::First => Self::Secret,
+            Generation::Current => Self::Proof {
+                transcript: Transcript::new(&policy.trust_domain, payload, challenge),
+                pcrs: policy.pcrs.clone(),
+            },
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Generation {
     First,
@@ -273,6 +280,20 @@ fn check_ek(ek: &SubjectKey, policy: &Policy) -> Result<EkProfile, Rejection> {
         return Err(Reason::EkProfileDenied.into());
     }
     Ok(profile)
+}
+
+/// The AK by its public area, and for an agent of the first generation by its creation.
+fn check_ak(
+    offer: &Offer,
+    ek: &SubjectKey,
+    generation: Generation,
+) -> Result<AttestationKey, Rejection> {
+    let ak = AttestationKey::check(&offer.ak.public)?;
+    ak.differs_from(ek)?;
+    if generation == Generation::First {
+        check_creation(offer.ak.creation.as_ref(), &ak)?;
+    }
+    Ok(ak)
 }
 
 /// The certificate is judged now; where enrolment alone may do, a refusal waits for the decision.
