@@ -1,0 +1,69 @@
+//! The certificate authorities that the command line names, loaded as the server loads them.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use store::AnchorStore;
+use verify::{Anchors, ChainOptions};
+
+use crate::cli::TrustArguments;
+use crate::failure::Failure;
+use crate::text::printable;
+
+/// Whom to trust.
+#[derive(Default)]
+pub(crate) struct Trust {
+    anchors: Option<Arc<Anchors>>,
+    pub(crate) options: ChainOptions,
+    /// What was found beside certificates.
+    pub(crate) skipped: Vec<SkippedFile>,
+}
+
+/// A file that is no certificate, or one that can be no CA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct SkippedFile {
+    pub(crate) file: String,
+    pub(crate) why: String,
+}
+
+impl Trust {
+    pub(crate) fn load(arguments: &TrustArguments) -> Result<Self, Failure> {
+        let options = ChainOptions {
+            accept_expired_leaf: arguments.accept_expired_ek,
+        };
+        let Some(path) = &arguments.ca else {
+            return Ok(Self {
+                options,
+                ..Self::default()
+            });
+        };
+        let (store, skipped) = AnchorStore::open(path, arguments.intermediates.as_deref())?;
+        let skipped = skipped.into_iter().map(|skipped| SkippedFile {
+            file: printable(&skipped.file.to_string_lossy()),
+            why: skipped.why.to_owned(),
+        });
+        Ok(Self {
+            anchors: Some(store.current()),
+            options,
+            skipped: skipped.collect(),
+        })
+    }
+
+    /// Whether the command line names any.
+    pub(crate) fn is_given(&self) -> bool {
+        self.anchors.is_some()
+    }
+
+    /// The same, trusting nobody: only what a certificate breaks by itself is judged.
+    pub(crate) fn without_anchors(&self) -> Self {
+        Self {
+            options: self.options,
+            ..Self::default()
+        }
+    }
+
+    /// The anchors, none where none are given.
+    pub(crate) fn anchors(&self) -> Arc<Anchors> {
+        self.anchors.clone().unwrap_or_default()
+    }
+}
