@@ -1,0 +1,172 @@
+//! Documents that are made from the code: each must say what the code says now; `UPDATE_DOCS=1` writes them.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+
+use verify::{Fault, Reason};
+
+use crate::{read, root};
+
+/// A code that the agent's own plugin gives: no server is asked, or its answer is not understood.
+struct AgentCode {
+    code: &'static str,
+    status: &'static str,
+    cause: &'static str,
+    remedy: &'static str,
+}
+
+const AGENT_CODES: [AgentCode; 4] = [
+    AgentCode {
+        code: "tpm_failed",
+        status: "FAILED_PRECONDITION where the TPM cannot be opened, DEADLINE_EXCEEDED where it did not answer in time, else INTERNAL",
+        cause: "The TPM cannot be opened, refused a command, or did not answer within `tpm_timeout`.",
+        remedy: "The message says what to do where that is known; `tpm-attestor doctor` looks for the rest.",
+    },
+    AgentCode {
+        code: "malformed_challenge",
+        status: "INVALID_ARGUMENT",
+        cause: "The server's challenge is none.",
+        remedy: "Check that the server runs this plugin (or the community TPM plugin) under the same plugin name.",
+    },
+    AgentCode {
+        code: "unsupported_version",
+        status: "INVALID_ARGUMENT",
+        cause: "The server chose a protocol version that the agent did not offer.",
+        remedy: "No correct server does this; look for what sent it.",
+    },
+    AgentCode {
+        code: "legacy_server",
+        status: "FAILED_PRECONDITION",
+        cause: "The challenge lacks this project's extension and `legacy_servers` forbids the plain answer.",
+        remedy: "Upgrade the server, or set `legacy_servers = \"allow\"` while migrating; if the server is up to date, something between the two has changed the challenge.",
+    },
+];
+
+#[test]
+fn configuration_is_documented() {
+    let document = format!(
+        "{GENERATED}# Configuration\n\n{CONFIGURATION}## Server\n\n{}\n## Agent\n\n{}",
+        server::config::SCHEMA.markdown(),
+        agent::config::SCHEMA.markdown()
+    );
+    same("docs/configuration.md", &document);
+}
+
+#[test]
+fn reason_codes_are_documented() {
+    let mut document = format!("{GENERATED}# Reason codes\n\n{REASONS}## From the server\n\n");
+    document.push_str("| Code | Fault | Status | The agent | Sentence |\n|---|---|---|---|---|\n");
+    for reason in Reason::ALL {
+        let (code, status) = (reason.code(), status(reason.fault()));
+        let fault = format!("{:?}", reason.fault()).to_lowercase();
+        let then = if status == "PERMISSION_DENIED" {
+            "stops"
+        } else {
+            "tries again"
+        };
+        writeln!(
+            document,
+            "| [`{code}`](#{code}) | {fault} | {status} | {then} | {} |",
+            reason.sentence()
+        )
+        .unwrap();
+    }
+    document.push_str("\n## Cause and remedy\n");
+    for reason in Reason::ALL {
+        write!(
+            document,
+            "\n### {}\n\n{}\n\n{}\n",
+            reason.code(),
+            reason.cause(),
+            reason.remedy()
+        )
+        .unwrap();
+    }
+    document.push_str("\n## From the agent's own plugin\n\nThe server hears nothing of these. The agent tries again.\n");
+    for own in AGENT_CODES {
+        write!(
+            document,
+            "\n### {} (agent)\n\nStatus: {}.\n\n{}\n\n{}\n",
+            own.code, own.status, own.cause, own.remedy
+        )
+        .unwrap();
+    }
+    same("docs/reason-codes.md", &document);
+}
+
+#[test]
+fn the_agents_own_codes_are_all_there() {
+    let source = read("src/agent/failure.rs");
+    let mut given = BTreeSet::new();
+    for literal in source.split('"').skip(1).step_by(2) {
+        let code = literal.split(": ").next().unwrap_or_default();
+        if code.contains('_') && code.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+            given.insert(code);
+        }
+    }
+    assert_eq!(given, AGENT_CODES.iter().map(|own| own.code).collect());
+}
+
+#[test]
+fn the_command_line_is_documented() {
+    same("docs/cli.md", &format!("{GENERATED}{}", ctl::markdown()));
+}
+
+/// The status code of a fault, by SPIRE's name.
+fn status(fault: Fault) -> String {
+    let name = format!("{:?}", server::status::code(fault));
+    let mut out = String::new();
+    for (index, letter) in name.char_indices() {
+        if index > 0 && letter.is_uppercase() {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_uppercase());
+    }
+    out
+}
+
+/// Compares a document with what the code says, or writes it.
+fn same(path: &str, now: &str) {
+    if env::var_os("UPDATE_DOCS").is_some_and(|value| value == "1") {
+        fs::write(root().join(path), now).unwrap();
+        return;
+    }
+    let written = fs::read_to_string(root().join(path)).unwrap_or_default();
+    let differing = written
+        .lines()
+        .zip(now.lines())
+        .position(|(one, other)| one != other);
+    assert!(
+        written == now,
+        "{path} is not what the code says (line {:?}): UPDATE_DOCS=1 cargo test -p tests --test house",
+        differing.map(|index| index + 1)
+    );
+}
+
+const GENERATED: &str =
+    "<!-- Made from the code: UPDATE_DOCS=1 cargo test -p tests --test house. Do not edit. -->\n\n";
+
+const CONFIGURATION: &str = "\
+These are the keys of `plugin_data`, in HCL or JSON, or of the file that `plugin_data_file` names. A key that
+is not in these tables is an error that names the nearest one. `spire-server validate` and `spire-agent validate`
+check a configuration and list all that is wrong with it, with line and column. SPIRE reads a `plugin_data_file`
+again on SIGUSR1; a configuration that is refused leaves the last good one in force.
+
+The plugin blocks around these keys, and values for Helm, are in [plugin-manifest](../plugin-manifest/README.md).
+
+";
+
+const REASONS: &str = "\
+Each refusal has one code. The codes are stable: alert on them. The code and the sentence reach the agent's log
+through SPIRE; the server's log line has the code in `reason` and often a `detail` (see
+[operations](operations.md)). `tpm-attestor reasons CODE` prints cause and remedy.
+
+The fault says whose it is: the message is malformed; the peer misbehaved, is not trusted, or is denied by the
+operator's rules; a limit or deadline has passed; something the server needs is unavailable; or the server has a bug.
+
+At PERMISSION_DENIED SPIRE Agent stops, and its supervisor starts it anew. After anything else it tries again by
+itself.
+
+";
