@@ -1,0 +1,244 @@
+//! The operations on a TPM that both back ends offer.
+
+use std::time::Instant;
+
+use evidence::{Algorithm, Credential, Hierarchy, Name, PcrBank, PcrSelection, Public, Secret};
+use zeroize::Zeroizing;
+
+use crate::{Error, ResponseCode, limits};
+
+/// A TPM. Every call returns by its deadline, as far as the back end can hold one.
+///
+/// Attestation structures and signatures are the bytes that the TPM made.
+pub trait Tpm: Send {
+    /// A fixed property (TPM_PT), or `None` when the TPM does not have it.
+    fn property(&mut self, property: u32, deadline: Instant) -> Result<Option<u32>, Error>;
+
+    /// What is known of an NV index, or `None` when it is not defined.
+    fn nv_public(&mut self, index: u32, deadline: Instant) -> Result<Option<NvPublic>, Error>;
+
+    /// `size` bytes of an NV index from `offset`. `owner` is the owner's authorisation for an
+    /// index that only the owner may read; without it the index's own empty password is used.
+    fn nv_read(
+        &mut self,
+        index: &NvPublic,
+        owner: Option<&Auth>,
+        size: u16,
+        offset: u16,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Error>;
+
+    /// The key at a persistent handle, or `None` when there is none, or one of another type
+    /// than RSA and ECC.
+    fn persistent(&mut self, handle: u32, deadline: Instant) -> Result<Option<Key>, Error>;
+
+    /// Makes a primary key with an empty password.
+    fn create_primary(
+        &mut self,
+        hierarchy: Hierarchy,
+        template: &Public,
+        auth: &Auth,
+        deadline: Instant,
+    ) -> Result<Created, Error>;
+
+    /// The signature of a key over its own creation.
+    fn certify_creation(
+        &mut self,
+        key: &Key,
+        record: &CreationRecord,
+        deadline: Instant,
+    ) -> Result<Signed, Error>;
+
+    /// Opens a credential.
+    fn activate(&mut self, activation: &Activation<'_>, deadline: Instant)
+    -> Result<Secret, Error>;
+
+    /// A quote over the selected PCRs with `binding` (at most 32 bytes) as extraData.
+    fn quote(
+        &mut self,
+        key: &Key,
+        binding: &[u8],
+        selections: &[PcrSelection],
+        deadline: Instant,
+    ) -> Result<Signed, Error>;
+
+    /// The values of the selected PCRs. [`Error::PcrAbsent`] when the TPM has one of them not.
+    fn read_pcrs(
+        &mut self,
+        selections: &[PcrSelection],
+        deadline: Instant,
+    ) -> Result<Vec<PcrBank>, Error>;
+
+    /// Removes a transient object from the TPM.
+    fn flush(&mut self, handle: Handle, deadline: Instant) -> Result<(), Error>;
+
+    /// All bytes of an NV index, or `None` when it is not defined or was never written.
+    ///
+    /// # Errors
+    /// [`Error::NvUnreadable`] when neither the index's own empty password nor the owner may
+    /// read it.
+    fn read_nv(
+        &mut self,
+        index: u32,
+        owner: &Auth,
+        deadline: Instant,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Some(public) = self.nv_public(index, deadline)? else {
+            return Ok(None);
+        };
+        if !public.has(NvPublic::WRITTEN) {
+            return Ok(None);
+        }
+        let owner = match () {
+            () if public.has(NvPublic::AUTH_READ) => None,
+            () if public.has(NvPublic::OWNER_READ) => Some(owner),
+            () => return Err(Error::NvUnreadable { index }),
+        };
+        if usize::from(public.size) > limits::NV {
+            return Err(Error::NvTooLong { index });
+        }
+        read_all(self, &public, owner, deadline).map(Some)
+    }
+}
+
+/// A password, erased when dropped. Empty unless someone has set one.
+pub type Auth = Zeroizing<Vec<u8>>;
+
+/// An object inside the TPM. What it means is the back end's own affair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Handle(pub(crate) u32);
+
+/// A key inside the TPM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Where it is.
+    pub handle: Handle,
+    /// Its public area, as the TPM gave it.
+    pub public: Public,
+    /// Its Name, computed from `public`.
+    pub name: Name,
+}
+
+/// A key that was just made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The key.
+    pub key: Key,
+    /// What TPM2_CertifyCreation takes; `None` from the `tss` back end, whose library lacks that
+    /// command.
+    pub record: Option<CreationRecord>,
+}
+
+/// The TPM's record of how a key was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreationRecord {
+    /// TPMS_CREATION_DATA.
+    pub data: Vec<u8>,
+    /// creationHash.
+    pub hash: Vec<u8>,
+    /// TPMT_TK_CREATION.
+    pub ticket: Vec<u8>,
+}
+
+/// A structure and its signature, both as the TPM made them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// TPMS_ATTEST.
+    pub attest: Vec<u8>,
+    /// TPMT_SIGNATURE.
+    pub signature: Vec<u8>,
+}
+
+/// What TPM2_ActivateCredential takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Activation<'a> {
+    /// The object that the credential is for.
+    pub ak: &'a Key,
+    /// The key that the credential is wrapped to.
+    pub ek: &'a Key,
+    /// The credential.
+    pub credential: &'a Credential,
+    /// The endorsement hierarchy's authorisation, which the EK's policy asks for.
+    pub endorsement_auth: &'a Auth,
+    /// Whether the secret crosses the bus encrypted, in a session that is salted to the EK.
+    pub salted: bool,
+}
+
+/// TPMS_NV_PUBLIC of an NV index, the parts used here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvPublic {
+    /// The index.
+    pub index: u32,
+    /// TPMA_NV.
+    pub attributes: u32,
+    /// Size of the contents in bytes.
+    pub size: u16,
+}
+
+impl NvPublic {
+    /// TPMA_NV_OWNERREAD.
+    pub const OWNER_READ: u32 = 1 << 17;
+    /// TPMA_NV_AUTHREAD.
+    pub const AUTH_READ: u32 = 1 << 18;
+    /// TPMA_NV_WRITTEN.
+    pub const WRITTEN: u32 = 1 << 29;
+
+    /// Whether all of `bits` are set.
+    pub fn has(&self, bits: u32) -> bool {
+        self.attributes & bits == bits
+    }
+}
+
+impl Key {
+    pub(crate) fn new(handle: Handle, public: Public) -> Result<Self, Error> {
+        let name = public
+            .name()
+            .ok_or(Error::UnsupportedNameAlgorithm(public.name_alg))?;
+        Ok(Self {
+            handle,
+            public,
+            name,
+        })
+    }
+}
+
+/// Reads by [`limits::NV_BUFFER`], and by what the TPM allows if that was too much.
+fn read_all<T: Tpm + ?Sized>(
+    tpm: &mut T,
+    public: &NvPublic,
+    owner: Option<&Auth>,
+    deadline: Instant,
+) -> Result<Vec<u8>, Error> {
+    let mut buffer = limits::NV_BUFFER;
+    let mut contents = Vec::with_capacity(usize::from(public.size));
+    while let Ok(offset) = u16::try_from(contents.len())
+        && offset < public.size
+    {
+        let size = buffer.min(public.size - offset);
+        match tpm.nv_read(public, owner, size, offset, deadline) {
+            Ok(part) => contents.extend_from_slice(&part),
+            Err(error) if error.code() == Some(ResponseCode::SIZE_TOO_LARGE) => {
+                let maximum = tpm.property(NV_BUFFER_MAX, deadline)?.unwrap_or(0);
+                buffer = match u16::try_from(maximum) {
+                    Ok(maximum) if maximum > 0 && maximum < buffer => maximum,
+                    _ => return Err(error),
+                };
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(contents)
+}
+
+/// The hash algorithm of the signatures that a key makes by its own scheme.
+pub(crate) fn signing_hash(public: &Public) -> Algorithm {
+    match public.scheme {
+        evidence::Scheme::Of {
+            hash: Some(hash), ..
+        } => hash,
+        _ => Algorithm::NULL,
+    }
+}
+
+/// TPM_PT_NV_BUFFER_MAX.
+const NV_BUFFER_MAX: u32 = 0x012C;

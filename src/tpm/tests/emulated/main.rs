@@ -1,0 +1,18 @@
+//! Everything that is tested with a TPM in software.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
+
+mod attestation;
+#[cfg(feature = "tss")]
+mod back_ends;
+mod commands;
+mod connections;
+mod emulator;
+mod endorsement;
+mod raw;
+mod recovery;
