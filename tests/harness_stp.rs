@@ -9,8 +9,8 @@ use crate::harness_commands::create_key;
 fn attest(model: &Model, change: impl Fn(Vec<u8>) -> Vec<u8>) -> Value {
     let tpm = Manufacturer::new().make(model);
     let manager = ResourceManager::start(tpm.socket());
-    let mut agent = StpPeer::agent(manager.socket());
-    let mut server = StpPeer::server();
+    let mut agent = StpPeer::agent(StpPeer::OLDER, manager.socket());
+    let mut server = StpPeer::server(StpPeer::OLDER);
     server.send(&agent.receive().unwrap());
     agent.send(&server.receive().unwrap());
     server.send(&change(agent.receive().unwrap()));
@@ -41,7 +41,7 @@ fn a_server_refuses_another_secret() {
 
 #[test]
 fn a_server_ends_on_a_payload_that_it_cannot_read() {
-    let mut server = StpPeer::server();
+    let mut server = StpPeer::server(StpPeer::OLDER);
     server.send(b"{}");
     assert_eq!(server.receive(), None);
 }
@@ -59,10 +59,10 @@ fn an_agent_ends_when_its_tpm_is_not_that_of_the_challenge() {
         ResourceManager::start(other.socket()),
     );
     let (mut agent, mut stranger) = (
-        StpPeer::agent(manager.socket()),
-        StpPeer::agent(other.socket()),
+        StpPeer::agent(StpPeer::OLDER, manager.socket()),
+        StpPeer::agent(StpPeer::OLDER, other.socket()),
     );
-    let mut server = StpPeer::server();
+    let mut server = StpPeer::server(StpPeer::OLDER);
     server.send(&agent.receive().unwrap());
     stranger.receive().unwrap();
     stranger.send(&server.receive().unwrap());

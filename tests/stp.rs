@@ -22,17 +22,22 @@ pub struct StpPeer {
 }
 
 impl StpPeer {
+    /// On the library that the plugin used up to its version 1.9: AKs are RSA.
+    pub const OLDER: &str = "v1";
+    /// On the library that takes ECC AKs, too.
+    pub const CURRENT: &str = "v2";
+
     /// An agent with the TPM behind a unix socket. It writes the payload, reads the challenge and writes the response.
     ///
     /// It opens the TPM twice and leaves no room for others meanwhile: give it a resource manager.
-    pub fn agent(socket: &Path) -> Self {
-        Self::start(&["agent", &socket.display().to_string()])
+    pub fn agent(library: &str, socket: &Path) -> Self {
+        Self::start(library, &["agent", &socket.display().to_string()])
     }
 
     /// A server. It reads the payload, writes the challenge, reads the response, and writes its verdict: a JSON object
     /// with the booleans `accepted` and `has_certificate` and the EK's `hash`.
-    pub fn server() -> Self {
-        Self::start(&["server"])
+    pub fn server(library: &str) -> Self {
+        Self::start(library, &["server"])
     }
 
     /// Gives it a message: one JSON document without line breaks.
@@ -51,11 +56,11 @@ impl StpPeer {
         }
     }
 
-    fn start(arguments: &[&str]) -> Self {
+    fn start(library: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--"])
-            .arg(built("stp/build", &[]).join("stp-peer"));
+            .arg(built("stp/build", &[library]).join("stp-peer"));
         command
             .args(arguments)
             .stdin(Stdio::piped())

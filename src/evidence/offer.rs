@@ -16,7 +16,7 @@ pub struct Offer {
     pub extension: Option<OfferExtension>,
 }
 
-/// The EK as PEM blocks: at least one of the two is there.
+/// The EK as PEM blocks, which travel in base64: at least one of the two is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndorsementKey {
     /// `CERTIFICATE`: DER, perhaps with the padding that the NV index had.
@@ -78,11 +78,11 @@ impl Offer {
         let object = parse_object(bytes)?;
         let members = Members::new(&object, &["EK", "AK", "tpm_attestor"])?;
         let ek = members
-            .text("EK", limits::PAYLOAD)?
+            .bytes("EK", limits::PAYLOAD)?
             .ok_or(Malformed::Value)?;
         let ak = members.object("AK")?.ok_or(Malformed::Value)?;
         Ok(Self {
-            ek: decode_ek(ek)?,
+            ek: decode_ek(&ek)?,
             ak: decode_ak(ak)?,
             extension: members
                 .object("tpm_attestor")?
@@ -96,7 +96,7 @@ impl Offer {
         let creation = self.ak.creation.as_ref();
         let part = |of: fn(&Creation) -> &Vec<u8>| creation.map(|all| base64(of(all)));
         let message = Message {
-            ek: encode_ek(&self.ek),
+            ek: base64(encode_ek(&self.ek).as_bytes()),
             ak: AkMessage {
                 public: base64(&self.ak.public),
                 use_tcsd_activation_format: false,
@@ -133,7 +133,9 @@ impl Capability {
     }
 }
 
-fn decode_ek(text: &str) -> Result<EndorsementKey, Malformed> {
+/// The member is base64 of a text that is base64 once more.
+fn decode_ek(bytes: &[u8]) -> Result<EndorsementKey, Malformed> {
+    let text = std::str::from_utf8(bytes).map_err(|_no_text| Malformed::Value)?;
     let mut ek = EndorsementKey {
         certificate: None,
         public_key: None,
@@ -293,7 +295,8 @@ mod tests {
     fn offers_round_trip_with_stp_s_keys_first() {
         let bytes = offer().encode();
         assert_eq!(Offer::decode(&bytes), Ok(offer()));
-        assert!(bytes.starts_with(br#"{"EK":"-----BEGIN CERTIFICATE-----\n"#));
+        let pem = base64(encode_ek(&offer().ek).as_bytes());
+        assert!(bytes.starts_with(format!("{{\"EK\":\"{pem}\",\"AK\":{{").as_bytes()));
         let old = Offer {
             extension: None,
             ..offer()
@@ -319,7 +322,6 @@ mod tests {
             ("\"min_version\":1", "\"min_version\":-1"),
             ("\"min_version\":1", "\"min_version\":\"1\""),
             ("\"min_version\":1,", ""),
-            ("BEGIN PUBLIC", "BEGIN PRIVATE"),
         ] {
             assert!(text.contains(from), "{from}");
             assert!(
@@ -327,6 +329,25 @@ mod tests {
                 "{from} → {to}"
             );
         }
+    }
+
+    #[test]
+    fn the_ek_is_pem_in_base64_and_nothing_else() {
+        let text = String::from_utf8(offer().encode()).unwrap();
+        let pem = encode_ek(&offer().ek);
+        let with = |ek: &[u8]| {
+            let changed = text.replace(&base64(pem.as_bytes()), &base64(ek));
+            Offer::decode(changed.as_bytes())
+        };
+        assert_eq!(with(pem.as_bytes()), Ok(offer()));
+        let private = pem.replace("PUBLIC", "PRIVATE");
+        let twice = format!("{pem}{pem}");
+        for bad in [private.as_bytes(), twice.as_bytes(), b"", b"\xFF"] {
+            assert!(with(bad).is_err());
+        }
+        let bare = pem.replace('\n', "\\n");
+        let bare = text.replace(&base64(pem.as_bytes()), &bare);
+        assert!(Offer::decode(bare.as_bytes()).is_err());
     }
 
     #[test]

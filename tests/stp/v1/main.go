@@ -140,8 +140,8 @@ func server(lines *bufio.Scanner) error {
 	if err != nil {
 		return err
 	}
-	activation := attest.ActivationParameters{TPMVersion: attest.TPMVersion20, EK: ek.Public, AK: *offered.AK}
-	secret, credential, err := activation.Generate()
+	parameters := activation(ek.Public, *offered.AK)
+	secret, credential, err := parameters.Generate()
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func open(socket string) (*attest.TPM, error) {
 	if err != nil {
 		return nil, err
 	}
-	return attest.OpenTPM(&attest.OpenConfig{TPMVersion: attest.TPMVersion20, CommandChannel: channel{connection}})
+	return attest.OpenTPM(configuration(channel{connection}))
 }
 
 func read(lines *bufio.Scanner, message any) error {

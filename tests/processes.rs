@@ -1,0 +1,22 @@
+//! The plugins as processes: loaded as SPIRE loads them, judged by what they say on their sockets and in their logs.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod process_agent;
+mod process_agent_failures;
+mod process_certificates;
+mod process_configuration;
+mod process_contract;
+mod process_grants;
+mod process_limits;
+mod process_machine;
+mod process_pairs;
+mod process_plugin;
+mod process_reasons;
+mod process_refusal_cases;
+mod process_refusals;
+mod process_secrets;
