@@ -94,6 +94,9 @@ fn of_io(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::ResourceBusy => {
             Some("another program has the device open: use the resource manager, /dev/tpmrm0")
         }
+        io::ErrorKind::InvalidInput => {
+            Some("name the TPM's device, or its socket with unix: before the path")
+        }
         io::ErrorKind::ConnectionRefused => Some("nothing listens there: is the emulator running?"),
         // EACCES and EPERM have one kind, but different causes.
         io::ErrorKind::PermissionDenied

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -78,7 +78,16 @@ fn connect(address: &Address, deadline: Instant) -> io::Result<OwnedFd> {
     match address {
         Address::Device(path) => {
             let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-            Ok(rustix::fs::open(path, flags, Mode::empty())?)
+            let device = rustix::fs::open(path, flags, Mode::empty())?;
+            // A command must not be written into a file that somebody named by mistake.
+            let kind = FileType::from_raw_mode(rustix::fs::fstat(&device)?.st_mode);
+            if kind != FileType::CharacterDevice {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "no character device",
+                ));
+            }
+            Ok(device)
         }
         Address::Unix(path) => {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -260,5 +269,13 @@ mod tests {
             let error = Connection::open(address, soon()).unwrap_err();
             assert!(error.hint().unwrap().contains("no such device"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_is_no_device_and_stays_as_it_is() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Connection::open(Address::Device(file.path().into()), soon()).unwrap_err();
+        assert!(error.hint().unwrap().contains("unix:"), "{error}");
+        assert_eq!(std::fs::read(file.path()).unwrap(), b"");
     }
 }
