@@ -165,7 +165,7 @@ fn validate_tells_good_from_bad() {
         ),
         (site.server_data("pcrs = [24]"), "pcrs"),
         (site.server_data("tpm_path = \"/dev/tpm0\""), "device"),
-        ("".to_owned(), "ca_path or hash_path is required"),
+        (String::new(), "ca_path or hash_path is required"),
     ] {
         let bad = Server::validate(&site.spire, &server_options("1h", &data));
         let said = format!("{}{}", bad.stdout, bad.stderr);

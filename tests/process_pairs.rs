@@ -6,8 +6,10 @@ use plugin::{AgentAttributes, Code, Status};
 use serde_json::Value;
 use tests::{EkCertificate, Manufacturer, Model, ResourceManager, StpPeer};
 
-use crate::process_machine::{agent, authorities, watched_agent};
-use crate::process_plugin::{Records, challenge, configured, decisions, field, unload, verdict};
+use crate::process_machine::{agent, authorities, on, watched_agent};
+use crate::process_plugin::{
+    Records, challenge, configure, configured, decisions, field, unload, verdict,
+};
 
 fn without_certificate() -> Model {
     Model {
@@ -15,6 +17,8 @@ fn without_certificate() -> Model {
         ..Model::default()
     }
 }
+
+const LIBRARIES: [&str; 2] = [StpPeer::OLDER, StpPeer::CURRENT];
 
 /// An old agent's payload and response, the challenge between them, and the verdict.
 struct Exchange {
@@ -25,8 +29,12 @@ struct Exchange {
 }
 
 /// An attestation of an old agent by our server; `verdict` requires that no second challenge comes.
-async fn old_agent_with(server: &Loaded, manager: &ResourceManager) -> Result<Exchange, Status> {
-    let mut old = StpPeer::agent(manager.socket());
+async fn old_agent_with(
+    library: &str,
+    server: &Loaded,
+    manager: &ResourceManager,
+) -> Result<Exchange, Status> {
+    let mut old = StpPeer::agent(library, manager.socket());
     let payload = old.receive().unwrap();
     let mut exchange = server.attest(&[]).await?;
     exchange.payload(&payload).await;
@@ -54,38 +62,41 @@ async fn old_agents_attest_to_our_server_and_are_marked() {
         records.trust(&certificate);
     }
     let server = configured(Side::Server, &records.both("")).await;
-    let Exchange { attributes, .. } = old_agent_with(&server, &manager).await.unwrap();
-    let hash = attributes.selector_values[0]
-        .strip_prefix("pub_hash:")
-        .unwrap();
-    let id = format!("spiffe://example.org/spire/agent/tpm/{hash}");
-    assert_eq!(
-        (attributes.spiffe_id.as_str(), attributes.can_reattest),
-        (id.as_str(), true)
-    );
-    let marks = [
-        "attestation:credential",
-        "ek_cert:verified",
-        "vendor:id:00001014",
-    ];
-    assert_eq!(attributes.selector_values[2..], marks);
+    for library in LIBRARIES {
+        let old = old_agent_with(library, &server, &manager).await.unwrap();
+        let attributes = old.attributes;
+        let hash = attributes.selector_values[0]
+            .strip_prefix("pub_hash:")
+            .unwrap();
+        let id = format!("spiffe://example.org/spire/agent/tpm/{hash}");
+        assert_eq!(attributes.spiffe_id, id);
+        assert!(attributes.can_reattest);
+        let marks = [
+            "attestation:credential",
+            "ek_cert:verified",
+            "vendor:id:00001014",
+        ];
+        assert_eq!(attributes.selector_values[2..], marks);
+    }
 
     let strict = records.both("legacy_agents = \"deny\"");
-    crate::process_plugin::configure(&server, &strict).await;
-    let Err(status) = old_agent_with(&server, &manager).await else {
-        panic!("an old agent was granted")
-    };
-    assert_eq!(status.code(), Code::PermissionDenied);
-    assert_eq!(
-        status.message(),
-        "policy_requires_quote: a quote is required"
-    );
+    configure(&server, &strict).await;
+    for library in LIBRARIES {
+        let Err(status) = old_agent_with(library, &server, &manager).await else {
+            panic!("an old agent was granted")
+        };
+        assert_eq!(status.code(), Code::PermissionDenied);
+        assert_eq!(
+            status.message(),
+            "policy_requires_quote: a quote is required"
+        );
+    }
     let log = unload(server).await;
     let told: Vec<_> = decisions(&log)
         .iter()
         .map(|line| field(line, "evidence"))
         .collect();
-    assert_eq!(told, ["credential", "none"]);
+    assert_eq!(told, ["credential", "credential", "none", "none"]);
 }
 
 #[tokio::test]
@@ -94,14 +105,17 @@ async fn an_old_agents_machine_keeps_its_name_with_a_new_agent() {
     let manager = ResourceManager::start(tpm.socket());
     let records = Records::new();
     let server = configured(Side::Server, &records.enrolment("")).await;
-    let mut old = StpPeer::agent(manager.socket());
+    let mut old = StpPeer::agent(StpPeer::CURRENT, manager.socket());
     let offer = Offer::decode(&old.receive().unwrap()).unwrap();
     let hash = verify::parse_public_key(&offer.ek.public_key.unwrap())
         .unwrap()
         .ek_hash();
     drop(old);
     records.enrol(hash);
-    let before = old_agent_with(&server, &manager).await.unwrap().attributes;
+    let before = old_agent_with(StpPeer::CURRENT, &server, &manager)
+        .await
+        .unwrap()
+        .attributes;
     let agent = watched_agent(&manager, "").await;
     let mut aid = agent.aid().await.unwrap();
     let mut exchange = server.attest(&[]).await.unwrap();
@@ -117,19 +131,24 @@ async fn an_old_agents_machine_keeps_its_name_with_a_new_agent() {
     assert_eq!(after.selector_values[2], "attestation:quote");
 }
 
-/// An attestation of our agent by an old server.
-async fn old_server_with(agent: &Loaded) -> Result<Value, Status> {
-    let mut old = StpPeer::server();
+/// An attestation of our agent by an old server; `None` if that refuses the offer.
+async fn old_server_with(library: &str, agent: &Loaded) -> Result<Option<Value>, Status> {
+    let mut old = StpPeer::server(library);
     let mut exchange = agent.aid().await?;
     old.send(&exchange.payload().await?);
-    let response = exchange.challenge(&old.receive().unwrap()).await?;
-    assert_eq!(
-        Response::decode(&response).map(|response| response.encode()),
-        Ok(response.clone())
-    );
+    let Some(challenge) = old.receive() else {
+        return Ok(None);
+    };
+    let response = exchange.challenge(&challenge).await?;
+    let Ok(Response::Secret(secret)) = Response::decode(&response) else {
+        panic!("no bare secret")
+    };
+    assert_eq!(response.len(), r#"{"Secret":""}"#.len() + 44);
+    assert_eq!(secret.len(), 32);
     old.send(&response);
     assert_eq!(exchange.answer().await?, None);
-    Ok(serde_json::from_slice(&old.receive().unwrap()).unwrap())
+    let verdict = old.receive().unwrap();
+    Ok(Some(serde_json::from_slice(&verdict).unwrap()))
 }
 
 #[tokio::test]
@@ -141,17 +160,23 @@ async fn our_agent_attests_to_old_servers() {
         let payload = agent.aid().await.unwrap().payload().await.unwrap();
         let spki = Offer::decode(&payload).unwrap().ek.public_key.unwrap();
         let hash = verify::parse_public_key(&spki).unwrap().ek_hash().hex();
-        for ak in ["ecc", "rsa"] {
-            let text = crate::process_machine::on(tpm.socket(), &format!("ak = \"{ak}\""));
-            crate::process_plugin::configure(&agent, &text).await;
-            let verdict = old_server_with(&agent).await.unwrap();
+        for (ak, library, accepted) in [
+            ("rsa", StpPeer::OLDER, true),
+            ("ecc", StpPeer::OLDER, false),
+            ("rsa", StpPeer::CURRENT, true),
+            ("ecc", StpPeer::CURRENT, true),
+        ] {
+            configure(&agent, &on(tpm.socket(), &format!("ak = \"{ak}\""))).await;
+            let verdict = old_server_with(library, &agent).await.unwrap();
+            assert_eq!(verdict.is_some(), accepted, "{ak}, {library}");
+            let Some(verdict) = verdict else { continue };
             assert_eq!(verdict["accepted"], true, "{ak}: {verdict}");
             assert_eq!(verdict["has_certificate"], certified, "{ak}: {verdict}");
             assert_eq!(verdict["hash"], hash, "{ak}");
         }
-        let text = crate::process_machine::on(tpm.socket(), "legacy_servers = \"deny\"");
-        crate::process_plugin::configure(&agent, &text).await;
-        let status = old_server_with(&agent).await.unwrap_err();
+        let text = on(tpm.socket(), "legacy_servers = \"deny\"");
+        configure(&agent, &text).await;
+        let status = old_server_with(StpPeer::CURRENT, &agent).await.unwrap_err();
         assert_eq!(status.code(), Code::FailedPrecondition);
         assert!(status.message().starts_with("legacy_server: "), "{status}");
         unload(agent).await;
@@ -202,7 +227,9 @@ async fn the_wire_format_is_that_of_old_peers() {
     let ours = agent.aid().await.unwrap().payload().await.unwrap();
     let spki = Offer::decode(&ours).unwrap().ek.public_key.unwrap();
     records.enrol(verify::parse_public_key(&spki).unwrap().ek_hash());
-    let old = old_agent_with(&server, &manager).await.unwrap();
+    let old = old_agent_with(StpPeer::CURRENT, &server, &manager)
+        .await
+        .unwrap();
 
     // The same sizes and order from both agents, and the same EK, byte for byte.
     assert_eq!(ak_sizes(&ours), [280, 139, 262]);
@@ -231,8 +258,8 @@ async fn the_wire_format_is_that_of_old_peers() {
     in_order(&old.response, &["Secret"]);
 
     // An ECC AK is shorter in each part but one.
-    let text = crate::process_machine::on(manager.socket(), "ak = \"ecc\"");
-    crate::process_plugin::configure(&agent, &text).await;
+    let text = on(manager.socket(), "ak = \"ecc\"");
+    configure(&agent, &text).await;
     let payload = agent.aid().await.unwrap().payload().await.unwrap();
     assert_eq!(ak_sizes(&payload), [88, 139, 72]);
 }

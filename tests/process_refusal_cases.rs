@@ -264,12 +264,7 @@ fn offers(other: &Authority) -> Vec<Case> {
         ),
         configured_case(
             "ek_profiles = [\"rsa-2048\"]",
-            lie(
-                "kind of EK",
-                Reason::EkProfileDenied,
-                denied,
-                Lies::none(),
-            ),
+            lie("kind of EK", Reason::EkProfileDenied, denied, Lies::none()),
         ),
         configured_case(
             "ek_trust = \"both\"",

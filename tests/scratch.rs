@@ -1,10 +1,5 @@
 //! The released files in an otherwise empty root directory, as uid 1000 without capabilities, under static SPIRE.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
