@@ -103,8 +103,8 @@ pub(crate) fn authorities(maker: &Manufacturer) -> Vec<Vec<u8>> {
         .flat_map(|path| {
             let text = fs::read_to_string(path).unwrap();
             // swtpm's tools write a description before the PEM.
-            let begin = text.find("-----BEGIN").unwrap();
-            let blocks = parse_pem(&text[begin..], 8).unwrap();
+            let (_, pem) = text.split_once("-----BEGIN").unwrap();
+            let blocks = parse_pem(&format!("-----BEGIN{pem}"), 8).unwrap();
             blocks.into_iter().map(|block| block.contents)
         })
         .collect()

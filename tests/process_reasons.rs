@@ -30,12 +30,8 @@ fn test_text(root: &Path, path: &Path) -> String {
 }
 
 fn names(text: &str, variant: &str) -> bool {
-    text.match_indices(variant).any(|(start, _)| {
-        let before = text[..start].chars().next_back();
-        let after = text[start + variant.len()..].chars().next();
-        let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-        !word(before) && !word(after)
-    })
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(|word| word == variant)
 }
 
 #[test]

@@ -293,7 +293,7 @@ fn answers(other: &Authority) -> Vec<Case> {
     let denied = Code::PermissionDenied;
     let whole = || vec![Offer, Challenge, Answer];
     let lie = |name, reason, lies| case(name, reason, denied, lying(machine(), lies), whole());
-    let elsewhere = Lies::none().seen(|seen| seen.trust_domain = "example.com".to_owned());
+    let elsewhere = Lies::none().seen(|seen| "example.com".clone_into(&mut seen.trust_domain));
     let nonce = Lies::none().attest(|attest| attest.extra_data = vec![0; 32]);
     let pcrs = Lies::none().values(|banks| {
         banks[0]

@@ -176,4 +176,9 @@ async fn an_unreadable_store_is_no_answer() {
         .collect();
     assert_eq!(reasons, ["store_unavailable", "proof_mismatch", ""]);
     assert!(!field(decisions(&log)[0], "detail").is_empty());
+    assert_eq!(
+        field(decisions(&log)[0], "evidence"),
+        "quote",
+        "the proof held"
+    );
 }

@@ -88,11 +88,13 @@ impl Attestor {
     ) -> Result<Grant, Rejection> {
         let (attested, enrolment, settings) = verifying(&self.verifiers, move || {
             let attested = pending.finish(&response)?;
-            let enrolment = settings.enrolment(&attested.ek_hash())?;
+            let enrolment = settings.enrolment(&attested.ek_hash());
             Ok((attested, enrolment, settings))
         })
         .await?;
-        decision.proved(&attested, enrolment);
+        let known = enrolment.as_ref().copied();
+        decision.proved(&attested, known.unwrap_or(Enrolment::NotKept));
+        let enrolment = enrolment?;
         decide(&attested, enrolment, &settings.policy)
     }
 }
