@@ -139,9 +139,18 @@ pub struct Settings {
 impl Settings {
     /// Builds settings from the text that SPIRE passes on, or lists everything wrong with it.
     pub fn build(trust_domain: &str, text: &str, _purpose: Purpose) -> Result<Self, Vec<Problem>> {
+        let defaults = [Path::new(DEFAULT_CA_PATH), Path::new(DEFAULT_HASH_PATH)];
+        Self::with_defaults(trust_domain, text, defaults)
+    }
+
+    fn with_defaults(
+        trust_domain: &str,
+        text: &str,
+        defaults: [&Path; 2],
+    ) -> Result<Self, Vec<Problem>> {
         let (values, mut problems) = SCHEMA.read(text);
         let mut warnings = Vec::new();
-        let paths = Paths::of(&values, &mut problems);
+        let paths = Paths::of(&values, defaults, &mut problems);
         let store = paths.open_anchors(&values, &mut problems, &mut warnings);
         let hashes = paths.open_hashes(&values, &mut problems, &mut warnings);
         let policy = Policy {
@@ -243,26 +252,31 @@ struct Paths {
 }
 
 impl Paths {
-    /// A path that is not configured is the default one if that exists, as STP has it.
-    fn of(values: &Values, problems: &mut Vec<Problem>) -> Self {
-        let configured = |key| values.text(key).map(|text| PathBuf::from(text.value));
-        let or_default = |path: &str| Some(PathBuf::from(path)).filter(|path| path.exists());
+    /// A path that is not configured is the default one if that exists, each by itself, as STP has
+    /// it. One that cannot be looked at counts as there, and fails when it is opened.
+    fn of(values: &Values, defaults: [&Path; 2], problems: &mut Vec<Problem>) -> Self {
         for key in ["ca_path", "intermediates_path", "hash_path"] {
             if values.text(key).is_some_and(|text| text.value.is_empty()) {
                 problems.push(values.problem(key, format!("{key} is empty")));
             }
         }
-        let (ca, hash) = (configured("ca_path"), configured("hash_path"));
-        if ca.is_none() && hash.is_none() {
-            let (ca, hash) = (or_default(DEFAULT_CA_PATH), or_default(DEFAULT_HASH_PATH));
-            if ca.is_none() && hash.is_none() && problems.is_empty() {
-                let message =
-                    "ca_path or hash_path is required: without either no machine can be trusted";
-                problems.push(values.problem("ca_path", message));
-            }
-            return Self { ca, hash };
+        let path = |key, default: &Path| match values.text(key) {
+            Some(text) => Some(PathBuf::from(text.value)),
+            None if matches!(default.try_exists(), Ok(false)) => None,
+            None => Some(default.to_owned()),
+        };
+        let [ca, hash] = defaults;
+        let paths = Self {
+            ca: path("ca_path", ca),
+            hash: path("hash_path", hash),
+        };
+        // Where something else is wrong, this may be only its consequence.
+        if paths.ca.is_none() && paths.hash.is_none() && problems.is_empty() {
+            let message =
+                "ca_path or hash_path is required: without either no machine can be trusted";
+            problems.push(values.problem("ca_path", message));
         }
-        Self { ca, hash }
+        paths
     }
 
     fn open_anchors(
@@ -430,8 +444,13 @@ mod tests {
         let text = text
             .replace("CA", &path("ca"))
             .replace("HASH", &path("hash"));
-        Settings::build("example.org", &text, Purpose::Configure)
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        let defaults = [dir.path().join("no-ca"), dir.path().join("no-hash")];
+        Settings::with_defaults(
+            "example.org",
+            &text,
+            defaults.each_ref().map(PathBuf::as_path),
+        )
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -447,6 +466,27 @@ mod tests {
             (settings.max_streams, settings.max_streams_per_client),
             (4096, 16)
         );
+    }
+
+    #[test]
+    fn default_directories_count_each_by_itself() {
+        let dir = TempDir::new().unwrap();
+        let (there, absent) = (dir.path(), dir.path().join("absent"));
+        for (text, defaults, expect) in [
+            ("", [there, there], Some(EkTrust::Either)),
+            ("", [there, &absent], Some(EkTrust::Certificate)),
+            ("", [&absent, there], Some(EkTrust::Enrolment)),
+            ("", [&absent, &absent], None),
+            ("ca_path = \"/\"", [&absent, there], Some(EkTrust::Either)),
+        ] {
+            let text = text.replace('/', &there.display().to_string());
+            let built = Settings::with_defaults("example.org", &text, defaults);
+            assert_eq!(
+                built.ok().map(|settings| settings.policy.ek_trust),
+                expect,
+                "{text}"
+            );
+        }
     }
 
     #[test]
