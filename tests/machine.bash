@@ -80,7 +80,7 @@ need_go() {
     version=$(sed -n 's/^go //p' "$modules"/*/*/go.mod | sort -V | tail -n 1)
     toolchain=golang.org/toolchain@v0.0.1-go$version.$(go env GOOS)-$(go env GOARCH)
     echo "fetching Go $version"
-    (cd "$(mktemp -d)" && go mod download "$toolchain")
+    (cd / && go mod download "$toolchain")
     toolchain=$(go env GOMODCACHE)/$toolchain
     chmod u+x "$toolchain"/bin/* "$toolchain"/pkg/tool/*/*
     export PATH="$toolchain/bin:$PATH"

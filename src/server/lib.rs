@@ -5,6 +5,7 @@ pub mod config;
 mod decision;
 mod entropy;
 mod room;
+mod schema;
 pub mod status;
 
 pub use attestor::Attestor;

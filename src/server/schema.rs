@@ -1,0 +1,111 @@
+//! The keys of the server plugin's configuration: one source for reader and documentation.
+
+use hcl::{Key, Kind, Moved, Schema};
+
+/// The keys of `plugin_data`.
+pub const SCHEMA: Schema = Schema {
+    keys: &[
+        Key {
+            name: "ca_path",
+            kind: Kind::Text,
+            default: "`/opt/spire/.data/certs` if it exists",
+            doc: "Directory (or file) of CA certificates, PEM or DER. A machine whose EK certificate leads to one of them is accepted. Each certificate is an anchor, whether self-signed or not. Re-read when it changes.",
+        },
+        Key {
+            name: "intermediates_path",
+            kind: Kind::Text,
+            default: "none",
+            doc: "Directory (or file) of certificates that help to build chains to an anchor and are trusted for nothing else. Re-read when it changes.",
+        },
+        Key {
+            name: "hash_path",
+            kind: Kind::Text,
+            default: "`/opt/spire/.data/hashes` if it exists",
+            doc: "Directory with one file for each enrolled machine, named by the EK's hash (64 lower-case hex digits); contents do not matter. Asked at each attestation.",
+        },
+        Key {
+            name: "ek_trust",
+            kind: Kind::Choice(&["either", "both"]),
+            default: "`\"either\"`",
+            doc: "With both `ca_path` and `hash_path`: whether one of them must vouch for a machine, or both.",
+        },
+        Key {
+            name: "ek_profiles",
+            kind: Kind::TextList,
+            default: "all",
+            doc: "The kinds of EK that count: `rsa-2048`, `rsa-3072`, `rsa-4096`, `p-256`, `p-384`, `p-521`. A TPM with an RSA and an ECC EK has two identities unless one kind is left out.",
+        },
+        Key {
+            name: "accept_expired_ek",
+            kind: Kind::Flag,
+            default: "`false`",
+            doc: "Whether an EK certificate past its end still counts; such agents get the selector `ek_cert:expired`. CA certificates must be valid all the same.",
+        },
+        Key {
+            name: "legacy_agents",
+            kind: Kind::Choice(&["allow", "deny"]),
+            default: "`\"allow\"`",
+            doc: "Whether agents of the community TPM plugin, which send no quote, are accepted; they get the selector `attestation:credential`.",
+        },
+        Key {
+            name: "pcrs",
+            kind: Kind::IntegerList { min: 0, max: 23 },
+            default: "`[0, 1, 2, 3, 4, 5, 6, 7]`",
+            doc: "The PCRs that each quote must cover.",
+        },
+        Key {
+            name: "pcr_bank",
+            kind: Kind::Choice(&["sha256", "sha384", "sha512"]),
+            default: "`\"sha256\"`",
+            doc: "The bank of these PCRs; every machine's TPM must have it active.",
+        },
+        Key {
+            name: "challenge_timeout",
+            kind: Kind::Duration,
+            default: "`\"30s\"`",
+            doc: "How long an agent may take to answer a challenge; slow TPMs need seconds.",
+        },
+        Key {
+            name: "attestation_timeout",
+            kind: Kind::Duration,
+            default: "`\"60s\"`",
+            doc: "How long an attestation may take in all.",
+        },
+        Key {
+            name: "max_streams",
+            kind: Kind::Integer { min: 1, max: 4096 },
+            default: "`4096`",
+            doc: "Unfinished attestations at the same time; one more is refused with `overloaded`.",
+        },
+        Key {
+            name: "max_streams_per_client",
+            kind: Kind::Integer { min: 0, max: 4096 },
+            default: "`16`",
+            doc: "The same for one client address, where SPIRE tells it (1.15.2 and later). `0` is no limit: set it where a load balancer hides the agents' addresses.",
+        },
+        Key {
+            name: "reload_interval",
+            kind: Kind::Duration,
+            default: "`\"5s\"`",
+            doc: "How often `ca_path` and `intermediates_path` are looked at for changes.",
+        },
+    ],
+    moved: &[
+        Moved {
+            name: "aws",
+            hint: "enrol such machines by hash in `hash_path`, or by their EK certificate's CA in `ca_path`",
+        },
+        Moved {
+            name: "pve",
+            hint: "enrol such machines by hash in `hash_path`, or by their EK certificate's CA in `ca_path`",
+        },
+        Moved {
+            name: "pcr",
+            hint: "every quote covers the PCRs in `pcrs`",
+        },
+        Moved {
+            name: "tpm_path",
+            hint: "that is the agent's `device`; the server needs no TPM",
+        },
+    ],
+};
