@@ -77,6 +77,15 @@ impl Site {
         )
     }
 
+    /// A server under which agents and workloads get new SVIDs every few seconds.
+    pub(crate) fn server_with_short_svids(&self) -> Server {
+        let options = ServerOptions {
+            svid_ttl: "15s".to_owned(),
+            ..server_options("30s", &self.server_data(""))
+        };
+        Server::start(&self.spire, options)
+    }
+
     pub(crate) fn agent(&self, server: &Server, tpm: &Swtpm, more: &str) -> Agent {
         Agent::start(&self.spire, server, &agent_options(tpm, more))
     }

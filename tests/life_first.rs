@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tests::{EkCertificate, Model, Server, Spire};
+use tests::{Agent, EkCertificate, Model, Process, Server, Spire, binary};
 
 use crate::{
     LIMIT, Site, agent_options, attested_again, bare_model, ecc_model, only_agent, selector,
@@ -14,7 +14,7 @@ fn life(version: &str) {
     let site = Site::new(version);
     let tpm = site.machine();
     site.trust_manufacturer();
-    let server = site.server("30s", "");
+    let server = site.server_with_short_svids();
     let mut agent = site.agent(&server, &tpm, "");
     agent.ready(LIMIT);
 
@@ -36,6 +36,8 @@ fn life(version: &str) {
     server.create_entry(&first.id, "spiffe://example.org/workload", &[&user]);
     assert_eq!(agent.fetch_x509(LIMIT), ["spiffe://example.org/workload"]);
     assert_eq!(agent.fetch_jwt("audience", LIMIT).split('.').count(), 3);
+    let workload = watching_workload(&site, &agent);
+    workload.log_contains("JWT-SVID    spiffe://example.org/workload", LIMIT);
 
     let second = attested_again(&server, &first);
     let third = attested_again(&server, &second);
@@ -43,6 +45,10 @@ fn life(version: &str) {
     agent
         .process
         .log_contains_times("Successfully reattested node", 2, LIMIT);
+
+    let svid = "X.509-SVID  spiffe://example.org/workload";
+    workload.log_contains_times(svid, 3, LIMIT);
+    drop(workload);
 
     agent.restart();
     agent.ready(LIMIT);
@@ -59,6 +65,13 @@ fn life(version: &str) {
     agent.restart();
     agent.process.log_contains("agent is banned", LIMIT);
     agent.wait_exit(LIMIT);
+}
+
+/// The example workload, which prints its SVIDs and each that replaces one.
+fn watching_workload(site: &Site, agent: &Agent) -> Process {
+    let socket = format!("unix://{}", agent.socket().display());
+    let log = site.files.path().join("workload.log");
+    Process::start(binary("workload"), &["--socket", &socket, "--watch"], &log)
 }
 
 #[test]
@@ -172,5 +185,5 @@ fn validate_tells_good_from_bad() {
         assert!(!bad.success && said.contains(expect), "{data}: {said}");
     }
     let tpm = site.machine();
-    assert!(tests::Agent::validate(&site.spire, "example.org", &agent_options(&tpm, "")).success);
+    assert!(Agent::validate(&site.spire, "example.org", &agent_options(&tpm, "")).success);
 }
