@@ -34,7 +34,7 @@ pub use manufacturer::{EkCertificate, Manufacturer, Model};
 pub use process::{Process, Tool, run};
 pub use resource_manager::{RC_OBJECT_MEMORY, RC_REFERENCE_H0, ResourceManager};
 pub use rustix::process::Signal;
-pub use spire::{Plugin, PluginData, Spire};
+pub use spire::{Plugin, PluginData, Spire, checksum};
 pub use spire_agent::{Agent, AgentOptions};
 pub use spire_server::{AttestedAgent, Server, ServerOptions};
 pub use stp::StpPeer;

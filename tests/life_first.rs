@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use tests::{Agent, EkCertificate, Model, Process, Server, Spire, binary};
+use tests::{
+    Agent, AgentOptions, EkCertificate, Model, Plugin, Process, Server, ServerOptions, Spire,
+    binary, checksum,
+};
 
 use crate::{
     LIMIT, Site, agent_options, attested_again, bare_model, ecc_model, only_agent, selector,
@@ -82,6 +85,44 @@ fn the_current_spire_lives_with_it() {
 #[test]
 fn the_older_spire_lives_with_it() {
     life(Spire::OLDER);
+}
+
+#[test]
+fn the_published_blocks_load() {
+    let site = Site::new(Spire::CURRENT);
+    let tpm = site.machine();
+    site.trust_manufacturer();
+    let published = |file: &str, program: &str, words: &[(&str, &str)]| {
+        let program = binary(program);
+        let (command, sum) = (program.display().to_string(), checksum(&program));
+        let common = [
+            ("@PLUGIN_CMD@", command.as_str()),
+            ("@PLUGIN_CHECKSUM@", sum.as_str()),
+        ];
+        Plugin::published(file, &[&common, words].concat())
+    };
+    let (cas, hashes) = (
+        site.cas().display().to_string(),
+        site.hashes().display().to_string(),
+    );
+    let words = [
+        ("@CA_PATH@", cas.as_str()),
+        ("@HASH_PATH@", hashes.as_str()),
+    ];
+    let server = Server::start(
+        &site.spire,
+        ServerOptions {
+            plugins: vec![published("server.hcl", "tpm-attestor-server", &words)],
+            ..ServerOptions::default()
+        },
+    );
+    let device = format!("unix:{}", tpm.socket().display());
+    let options = AgentOptions {
+        node_attestor: published("agent.hcl", "tpm-attestor-agent", &[("@DEVICE@", &device)]),
+        ..AgentOptions::default()
+    };
+    Agent::start(&site.spire, &server, &options).ready(LIMIT);
+    assert_eq!(only_agent(&server).attestation_type, "tpm");
 }
 
 #[test]

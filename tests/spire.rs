@@ -56,6 +56,8 @@ pub enum PluginData {
     Inline(String),
     /// In a file, which SPIRE reads again on SIGUSR1.
     File(PathBuf),
+    /// Not only the configuration but the whole block, as published.
+    Block(String),
 }
 
 impl Plugin {
@@ -75,6 +77,22 @@ impl Plugin {
         Self {
             command: Some(command.to_owned()),
             ..Self::built_in(kind, name, data)
+        }
+    }
+
+    /// A block of `plugin-manifest`, with the words between at signs replaced.
+    pub fn published(file: &str, words: &[(&str, &str)]) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../plugin-manifest")
+            .join(file);
+        let block =
+            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let block = words
+            .iter()
+            .fold(block, |block, (word, value)| block.replace(word, value));
+        Self {
+            data: PluginData::Block(block),
+            ..Self::built_in("NodeAttestor", "tpm", "")
         }
     }
 
@@ -99,19 +117,22 @@ impl Plugin {
             PluginData::File(file) => {
                 format!("plugin_data_file = {}", quoted(&file.display().to_string()))
             }
+            PluginData::Block(block) => return block.clone(),
         };
         format!("  {kind} {name} {{\n{command}    {data}\n  }}\n")
     }
 }
 
+/// SHA-256 of a file, as `plugin_checksum` has it.
+pub fn checksum(file: &Path) -> String {
+    let line = run("sha256sum", &["--", &file.display().to_string()], &[]);
+    let checksum = line.split_whitespace().next();
+    checksum.expect("sha256sum prints the sum first").to_owned()
+}
+
 fn command_lines(command: &Path) -> String {
-    let command = command.display().to_string();
-    let line = run("sha256sum", &["--", &command], &[]);
-    let checksum = line
-        .split_whitespace()
-        .next()
-        .expect("sha256sum prints the sum first");
-    let command = quoted(&command);
+    let checksum = checksum(command);
+    let command = quoted(&command.display().to_string());
     format!("    plugin_cmd = {command}\n    plugin_checksum = \"{checksum}\"\n")
 }
 
