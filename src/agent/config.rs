@@ -19,7 +19,7 @@ pub const SCHEMA: Schema = Schema {
             name: "device",
             kind: Kind::Text,
             default: "`\"/dev/tpmrm0\"`",
-            doc: "Where the TPM is: a device path, `unix:PATH` or `tcp:IP:PORT` (a software TPM). `/dev/tpm0` has no resource manager and is used only when named here. A build with libtss2 also takes `tss:` and a TCTI.",
+            doc: "Where the TPM is: a device path, `unix:PATH` or `tcp:IP:PORT` (a software TPM). `/dev/tpm0` has no resource manager and is used only when named here. A build with libtss2 (feature `tss`) also takes `tss:` and a TCTI, and needs `TSS2_LOG=all+NONE` in SPIRE Agent's environment, since the library logs to stderr otherwise.",
         },
         Key {
             name: "ek",
