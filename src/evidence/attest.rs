@@ -200,6 +200,63 @@ mod tests {
         );
     }
 
+    #[test]
+    fn every_field_is_bounded() {
+        let with = |change: &dyn Fn(&mut Attest)| {
+            let mut attest = quote();
+            change(&mut attest);
+            Attest::parse(&attest.encode()).map(drop)
+        };
+        let name = |size| Name::from_bytes(&vec![1; size]);
+        let creation = |name_size, hash_size| {
+            with(&|attest| {
+                attest.kind = tag::ATTEST_CREATION;
+                attest.attested = Attested::Creation {
+                    name: name(name_size),
+                    hash: vec![1; hash_size],
+                };
+            })
+        };
+        let certify = |of, qualified| {
+            with(&|attest| {
+                attest.kind = tag::ATTEST_CERTIFY;
+                attest.attested = Attested::Certify {
+                    name: name(of),
+                    qualified_name: name(qualified),
+                };
+            })
+        };
+        let digest = |size| {
+            with(&|attest| {
+                let (selections, digest) = (Vec::new(), vec![1; size]);
+                attest.attested = Attested::Quote { selections, digest };
+            })
+        };
+        for (size, expect) in [(66, Ok(())), (67, Err(Malformed::TooLong))] {
+            assert_eq!(with(&|attest| attest.qualified_signer = name(size)), expect);
+            assert_eq!(with(&|attest| attest.extra_data = vec![1; size]), expect);
+            assert_eq!(digest(size), expect);
+            assert_eq!(creation(size, 1), expect);
+            assert_eq!(creation(1, size), expect);
+            assert_eq!(certify(size, 1), expect);
+            assert_eq!(certify(1, size), expect);
+        }
+        let other = with(&|attest| {
+            attest.kind = tag::ATTEST_TIME;
+            attest.attested = Attested::Other(vec![0; limits::ATTEST]);
+        });
+        assert_eq!(other, Err(Malformed::TooLong));
+    }
+
+    #[test]
+    fn safe_is_yes_or_no() {
+        let mut bytes = quote().encode();
+        let safe = 4 + 2 + 2 + 3 + 2 + 32 + 8 + 4 + 4;
+        assert_eq!(bytes[safe], 1);
+        bytes[safe] = 2;
+        assert_eq!(Attest::parse(&bytes), Err(Malformed::Value));
+    }
+
     proptest! {
         #[test]
         fn what_parses_encodes_to_the_same_bytes(at in 0usize..110, byte in any::<u8>()) {

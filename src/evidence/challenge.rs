@@ -198,7 +198,17 @@ mod tests {
             ("[0,7]", "[0,24]"),
             ("[0,7]", "[-1]"),
             ("BQUF", ""),
-            ("\"pcrs\":[{", "\"pcrs\":[{},{},{},{},{"),
+            ("\"pcrs\":[{", "\"pcrs\":[{},{"),
+            ("\"version\":1,", ""),
+            ("\"EC\"", "\"Ec\":{},\"EC\""),
+            ("\"tpm_attestor\"", "\"TPM_attestor\":{},\"tpm_attestor\""),
+            ("\"Credential\"", "\"credential\":\"\",\"Credential\""),
+            ("\"Secret\"", "\"secret\":\"\",\"Secret\""),
+            ("\"version\"", "\"Version\":1,\"version\""),
+            ("\"nonce\"", "\"Nonce\":\"\",\"nonce\""),
+            ("\"pcrs\":[{", "\"PCRs\":[],\"pcrs\":[{"),
+            ("\"hash\"", "\"Hash\":\"\",\"hash\""),
+            ("\"pcrs\":[0", "\"PCRs\":[],\"pcrs\":[0"),
         ] {
             assert!(text.contains(from), "{from}");
             assert!(
@@ -210,5 +220,17 @@ mod tests {
             Challenge::decode(&vec![b' '; limits::CHALLENGE + 1]),
             Err(Malformed::TooLong)
         );
+    }
+
+    #[test]
+    fn banks_and_pcrs_are_bounded() {
+        let asking = |banks, pcrs| {
+            let mut challenge = challenge();
+            challenge.extension.as_mut().unwrap().pcrs = vec![(Hash::Sha256, vec![0; pcrs]); banks];
+            Challenge::decode(&challenge.encode()).map(drop)
+        };
+        assert_eq!(asking(limits::BANKS, limits::PCRS), Ok(()));
+        assert_eq!(asking(limits::BANKS + 1, 1), Err(Malformed::TooLong));
+        assert_eq!(asking(1, limits::PCRS + 1), Err(Malformed::TooLong));
     }
 }

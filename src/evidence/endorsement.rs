@@ -214,4 +214,19 @@ mod tests {
         );
         assert_eq!(made, Err(BadCredential));
     }
+
+    #[test]
+    fn wire_forms_are_two_sized_structures() {
+        let sized = |bytes: &[u8]| Writer::new().sized(bytes).finish();
+        let good = || sized(&[1, 2]);
+        assert!(Credential::from_wire(good(), good()).is_ok());
+        for (bad, expect) in [
+            ([good(), vec![0]].concat(), Malformed::Trailing),
+            (vec![0, 9, 1], Malformed::Truncated),
+            (sized(&vec![0; limits::CHALLENGE + 1]), Malformed::TooLong),
+        ] {
+            assert_eq!(Credential::from_wire(bad.clone(), good()), Err(expect));
+            assert_eq!(Credential::from_wire(good(), bad), Err(expect));
+        }
+    }
 }

@@ -217,4 +217,38 @@ mod tests {
         assert_eq!(members.bytes("c", 4), Err(Malformed::Value));
         assert_eq!(members.bytes("d", 4), Ok(None));
     }
+
+    #[test]
+    fn a_member_has_one_type_and_a_limit() {
+        let object = parse_object(
+            br#"{"null":null,"text":"abc","list":[1,2],"object":{},"number":7,
+                "big":4294967296,"negative":-1,"fraction":1.5,"flag":true}"#,
+        )
+        .unwrap();
+        let members = Members::new(&object, &[]).unwrap();
+        assert_eq!(members.object("null"), Ok(None));
+        assert_eq!(members.object("object"), Ok(Some(&Object::new())));
+        assert_eq!(members.text("null", 3), Ok(None));
+        assert_eq!(members.text("text", 3), Ok(Some("abc")));
+        assert_eq!(members.text("text", 2), Err(Malformed::TooLong));
+        assert_eq!(members.bytes("null", 3), Ok(None));
+        assert_eq!(members.number("null"), Ok(None));
+        assert_eq!(members.number("number"), Ok(Some(7)));
+        assert_eq!(members.list("absent", 2), Ok(&[][..]));
+        assert_eq!(members.list("null", 2), Ok(&[][..]));
+        assert_eq!(members.list("list", 2).map(<[Json]>::len), Ok(2));
+        assert_eq!(members.list("list", 1), Err(Malformed::TooLong));
+        for other in ["text", "list", "number", "flag"] {
+            assert_eq!(members.object(other), Err(Malformed::Value), "{other}");
+        }
+        for other in ["list", "object", "number", "flag"] {
+            assert_eq!(members.text(other, 9), Err(Malformed::Value), "{other}");
+        }
+        for other in ["text", "list", "big", "negative", "fraction", "flag"] {
+            assert_eq!(members.number(other), Err(Malformed::Value), "{other}");
+        }
+        for other in ["text", "object", "number", "flag"] {
+            assert_eq!(members.list(other, 9), Err(Malformed::Value), "{other}");
+        }
+    }
 }

@@ -267,6 +267,9 @@ struct ExtensionMessage<'a> {
 mod tests {
     use super::*;
 
+    /// Gives a part of an offer this size.
+    type Part<'a> = &'a dyn Fn(&mut Offer, usize);
+
     fn offer() -> Offer {
         Offer {
             ek: EndorsementKey {
@@ -322,6 +325,32 @@ mod tests {
             ("\"min_version\":1", "\"min_version\":-1"),
             ("\"min_version\":1", "\"min_version\":\"1\""),
             ("\"min_version\":1,", ""),
+            ("\"max_version\":2,", ""),
+            ("\"EK\"", "\"Ek\":\"\",\"EK\""),
+            ("\"AK\"", "\"ak\":{},\"AK\""),
+            ("\"tpm_attestor\"", "\"TPM_ATTESTOR\":{},\"tpm_attestor\""),
+            ("\"Public\"", "\"PUBLIC\":\"\",\"Public\""),
+            (
+                "\"UseTCSDActivationFormat\"",
+                "\"useTCSDActivationFormat\":true,\"UseTCSDActivationFormat\"",
+            ),
+            ("\"CreateData\"", "\"createData\":\"\",\"CreateData\""),
+            (
+                "\"CreateAttestation\"",
+                "\"createAttestation\":\"\",\"CreateAttestation\"",
+            ),
+            (
+                "\"CreateSignature\"",
+                "\"createSignature\":\"\",\"CreateSignature\"",
+            ),
+            ("\"min_version\"", "\"Min_version\":1,\"min_version\""),
+            ("\"max_version\"", "\"Max_version\":1,\"max_version\""),
+            ("\"evidence\"", "\"Evidence\":[],\"evidence\""),
+            (
+                "\"ek_intermediates\"",
+                "\"EK_intermediates\":[],\"ek_intermediates\"",
+            ),
+            ("\"boot_id\"", "\"Boot_id\":\"\",\"boot_id\""),
         ] {
             assert!(text.contains(from), "{from}");
             assert!(
@@ -342,7 +371,17 @@ mod tests {
         assert_eq!(with(pem.as_bytes()), Ok(offer()));
         let private = pem.replace("PUBLIC", "PRIVATE");
         let twice = format!("{pem}{pem}");
-        for bad in [private.as_bytes(), twice.as_bytes(), b"", b"\xFF"] {
+        let certificate = encode_pem("CERTIFICATE", &[1; 9]);
+        let two_certificates = certificate.repeat(2);
+        let without_contents = certificate + &encode_pem("PUBLIC KEY", &[]);
+        for bad in [
+            private.as_bytes(),
+            twice.as_bytes(),
+            two_certificates.as_bytes(),
+            without_contents.as_bytes(),
+            b"",
+            b"\xFF",
+        ] {
             assert!(with(bad).is_err());
         }
         let bare = pem.replace('\n', "\\n");
@@ -367,8 +406,59 @@ mod tests {
             Offer::decode(&vec![b' '; limits::PAYLOAD + 1]),
             Err(Malformed::TooLong)
         );
-        let mut large = offer();
-        large.ak.public = vec![0; limits::PUBLIC + 1];
-        assert_eq!(Offer::decode(&large.encode()), Err(Malformed::TooLong));
+        let creation = |offer: &mut Offer, part: fn(&mut Creation) -> &mut Vec<u8>, size| {
+            *part(offer.ak.creation.as_mut().unwrap()) = vec![0; size];
+        };
+        let extension = |offer: &mut Offer, change: fn(&mut OfferExtension, usize), size| {
+            change(offer.extension.as_mut().unwrap(), size);
+        };
+        let parts: [(&str, usize, Part<'_>); 7] = [
+            ("AK", limits::PUBLIC, &|offer, size| {
+                offer.ak.public = vec![0; size];
+            }),
+            ("EK", limits::PUBLIC, &|offer, size| {
+                offer.ek.public_key = Some(vec![0; size]);
+            }),
+            ("creation data", limits::CREATION_DATA, &|offer, size| {
+                creation(offer, |all| &mut all.data, size);
+            }),
+            ("creation attestation", limits::ATTEST, &|offer, size| {
+                creation(offer, |all| &mut all.attestation, size);
+            }),
+            ("creation signature", limits::SIGNATURE, &|offer, size| {
+                creation(offer, |all| &mut all.signature, size);
+            }),
+            ("boot id", limits::TEXT, &|offer, size| {
+                extension(
+                    offer,
+                    |all, size| all.boot_id = Some("b".repeat(size)),
+                    size,
+                );
+            }),
+            ("capabilities", limits::CAPABILITIES, &|offer, size| {
+                extension(
+                    offer,
+                    |all, size| all.evidence = vec![Capability::Quote; size],
+                    size,
+                );
+            }),
+        ];
+        for (name, limit, part) in parts {
+            let mut offer = offer();
+            part(&mut offer, limit);
+            assert_eq!(Offer::decode(&offer.encode()), Ok(offer.clone()), "{name}");
+            part(&mut offer, limit + 1);
+            let large = Offer::decode(&offer.encode());
+            assert_eq!(large, Err(Malformed::TooLong), "{name}");
+        }
+        let text = String::from_utf8(offer().encode()).unwrap();
+        let capability = text.replace(
+            "\"quote\"",
+            &format!("\"{}\"", "q".repeat(limits::TEXT + 1)),
+        );
+        assert_eq!(
+            Offer::decode(capability.as_bytes()),
+            Err(Malformed::TooLong)
+        );
     }
 }

@@ -100,6 +100,7 @@ mod tests {
             ("-----BEGIN X-----\nAA==\n", Malformed::Truncated),
             ("-----BEGIN X", Malformed::Truncated),
             ("-----BEGIN x-----\nAA==\n-----END x-----", Malformed::Value),
+            ("-----BEGIN -----\nAA==\n-----END -----", Malformed::Value),
             ("-----BEGIN X-----\n!!\n-----END X-----", Malformed::Value),
             (
                 "-----BEGIN X-----\nAA==\n-----END X-----\ntail",

@@ -455,12 +455,60 @@ mod tests {
     }
 
     #[test]
+    fn policies_and_schemes_are_known_ones() {
+        let parsed = |policy: &[u8], scheme| {
+            let ak = AkTemplate::EccP256.public();
+            let attributes = ak.attributes.0;
+            let public = Public::new(
+                Hash::Sha256,
+                attributes,
+                policy,
+                ak.symmetric,
+                scheme,
+                ak.key,
+            );
+            Public::parse(public.as_bytes()).map(drop)
+        };
+        assert_eq!(parsed(&[1; 64], Scheme::Null), Ok(()));
+        assert_eq!(
+            parsed(&[1; 65], Scheme::Null),
+            Err(Malformed::TooLong.into())
+        );
+        let unknown = Scheme::Of {
+            algorithm: Algorithm(0x7FFF),
+            hash: None,
+            count: None,
+        };
+        assert_eq!(parsed(&[], unknown), Err(Malformed::Value.into()));
+    }
+
+    #[test]
     fn rsa_modulus_has_the_key_size() {
         let rsa = AkTemplate::Rsa2048.public();
         let head = &rsa.as_bytes()[..rsa.as_bytes().len() - 2];
         for (len, ok) in [(255, false), (256, true), (257, false)] {
             let public = Writer::new().raw(head).sized(&vec![0x80; len]).finish();
             assert_eq!(Public::parse(&public).is_ok(), ok, "{len}");
+        }
+        for (bits, expect) in [
+            (4096, Ok(())),
+            (4104, Err(PublicError::from(Malformed::TooLong))),
+        ] {
+            let key = PublicKey::Rsa {
+                bits,
+                exponent: 0,
+                modulus: vec![0x80; usize::from(bits) / 8],
+            };
+            let large = Public::new(
+                Hash::Sha256,
+                rsa.attributes.0,
+                &[],
+                rsa.symmetric,
+                rsa.scheme,
+                key,
+            );
+            let parsed = Public::parse(large.as_bytes()).map(drop);
+            assert_eq!(parsed, expect, "{bits}");
         }
     }
 

@@ -230,11 +230,27 @@ mod tests {
             r#"{"Secret":"AQ==","tpm_attestor":{"evidence":"","proof":""}}"#,
             r#"{"tpm_attestor":{"evidence":"AQ==","proof":"AQ=="}}"#,
             r#"{"secret":"AQ=="}"#,
+            r#"{"Secret":"AQ==","secret":"AQ=="}"#,
         ] {
             assert_eq!(
                 Response::decode(text.as_bytes()),
                 Err(Malformed::Value),
                 "{text}"
+            );
+        }
+        let text = String::from_utf8(proof().encode()).unwrap();
+        for (from, to) in [
+            ("{\"tpm_attestor\"", "{\"Secret\":\"AQ==\",\"tpm_attestor\""),
+            ("\"tpm_attestor\"", "\"TPM_attestor\":{},\"tpm_attestor\""),
+            ("\"evidence\"", "\"Evidence\":\"\",\"evidence\""),
+            ("\"log\"", "\"Log\":\"\",\"log\""),
+            ("\"proof\"", "\"Proof\":\"\",\"proof\""),
+        ] {
+            assert!(text.contains(from), "{from}");
+            assert_eq!(
+                Response::decode(text.replace(from, to).as_bytes()),
+                Err(Malformed::Value),
+                "{from} → {to}"
             );
         }
         for size in [0, 31, 33] {
@@ -259,11 +275,45 @@ mod tests {
             ("\"0\":\"04", "\"0\":\""),
             ("\"10\"", "\"0\""),
             ("sha256", "sha1"),
+            ("\"quote\"", "\"Quote\":\"\",\"quote\""),
+            ("\"signature\"", "\"Signature\":\"\",\"signature\""),
+            ("\"pcrs\"", "\"PCRs\":[],\"pcrs\""),
+            ("\"hash\"", "\"Hash\":\"\",\"hash\""),
+            ("\"values\"", "\"Values\":{},\"values\""),
         ] {
             assert!(text.contains(from), "{from}");
             assert!(
                 Evidence::decode(text.replace(from, to).as_bytes()).is_err(),
                 "{from} → {to}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        let secret = |size| Response::decode(&Response::Secret(vec![1; size]).encode()).map(drop);
+        assert_eq!(secret(limits::TEXT), Ok(()));
+        assert_eq!(secret(limits::TEXT + 1), Err(Malformed::TooLong));
+        let sized = |quote, signature, banks| {
+            let document = Evidence {
+                quote: vec![1; quote],
+                signature: vec![2; signature],
+                pcrs: vec![evidence().pcrs[0].clone(); banks],
+            };
+            Evidence::decode(&document.encode()).map(drop)
+        };
+        let (quote, signature, banks) = (limits::ATTEST, limits::SIGNATURE, limits::BANKS);
+        assert_eq!(sized(quote, signature, banks), Ok(()));
+        for (quote, signature, banks) in [
+            (quote + 1, signature, banks),
+            (quote, signature + 1, banks),
+            (quote, signature, banks + 1),
+        ] {
+            let outcome = sized(quote, signature, banks);
+            assert_eq!(
+                outcome,
+                Err(Malformed::TooLong),
+                "{quote} {signature} {banks}"
             );
         }
     }

@@ -115,5 +115,27 @@ mod tests {
             .sized(&[1])
             .finish();
         assert_eq!(Signature::parse(&wide), Err(Malformed::TooLong));
+        for (algorithm, value) in [
+            (Algorithm::RSAPSS, SignatureValue::Rsa(vec![1; 513])),
+            (
+                Algorithm::ECDSA,
+                SignatureValue::Ecdsa {
+                    r: vec![1; 66],
+                    s: vec![1; 67],
+                },
+            ),
+        ] {
+            let hash = Algorithm::SHA256;
+            let large = Signature {
+                algorithm,
+                hash,
+                value,
+            };
+            assert_eq!(
+                Signature::parse(&large.encode()),
+                Err(Malformed::TooLong),
+                "{algorithm:?}"
+            );
+        }
     }
 }

@@ -219,6 +219,7 @@ mod tests {
         assert_eq!(plain, padded);
         assert_eq!(SubjectKey::ec(Curve::P256, &[0; 32], &[]), None);
         assert_eq!(SubjectKey::ec(Curve::P256, &[1; 33], &[1]), None);
+        assert_eq!(SubjectKey::ec(Curve::P256, &[1], &[1; 33]), None);
         assert_eq!(SubjectKey::rsa(&[0, 0], 65_537), None);
     }
 

@@ -356,6 +356,8 @@ mod tests {
         assert_eq!(settings.policy.pcrs, [(Hash::Sha256, (0..8).collect())]);
         assert!(!settings.policy.accept_expired_ek);
         assert_eq!(settings.challenge_timeout, Duration::from_secs(30));
+        assert_eq!(settings.attestation_timeout, Duration::from_secs(60));
+        assert_eq!(settings.reload_interval, Duration::from_secs(5));
         assert_eq!(
             (settings.max_streams, settings.max_streams_per_client),
             (4096, 16)
@@ -428,6 +430,11 @@ mod tests {
                 "1:1: ca_path or hash_path is required: without either no machine can be trusted",
             ),
             ("ca_path = \"\"", "1:11: ca_path is empty"),
+            ("hash_path = \"\"", "1:13: hash_path is empty"),
+            (
+                "ca_path = CA\nintermediates_path = \"\"",
+                "2:22: intermediates_path is empty",
+            ),
             (
                 "hash_path = HASH\nek_trust = \"both\"",
                 "2:12: ek_trust = \"both\" needs ca_path and hash_path",
@@ -445,6 +452,10 @@ mod tests {
                 "hash_path = HASH\nchallenge_timeout = \"1h\"",
                 "2:21: challenge_timeout must be between 100ms and 10m",
             ),
+            (
+                "hash_path = HASH\nreload_interval = \"99ms\"",
+                "2:19: reload_interval must be between 100ms and 10m",
+            ),
         ] {
             let problems = build(text).unwrap_err();
             assert!(
@@ -460,6 +471,11 @@ mod tests {
             ),
             (
                 "ca_path = \"/does/not/exist\"",
+                "1:11: ",
+                "unable to load ca_path",
+            ),
+            (
+                "ca_path = CA\nintermediates_path = \"/does/not/exist\"",
                 "1:11: ",
                 "unable to load ca_path",
             ),
@@ -487,12 +503,36 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_told_at_once() {
+    fn all_problems_are_told_at_once_in_the_order_of_the_text() {
+        let problems =
+            build("pcrs = []\nhash_path = HASH\nek_profiles = []\nunknown = 1").unwrap_err();
+        let lines = problems
+            .iter()
+            .filter_map(|problem| problem.split(':').next());
+        assert_eq!(lines.collect::<Vec<_>>(), ["1", "3", "4"]);
+    }
+
+    #[test]
+    fn what_the_directories_hold_is_told_and_followed() {
+        let dir = TempDir::new().unwrap();
+        let (ca, hash) = (dir.path().join("ca"), dir.path().join("hash"));
+        fs::create_dir(&ca).unwrap();
+        fs::create_dir(&hash).unwrap();
+        fs::write(ca.join("README"), "no certificate").unwrap();
+        fs::write(hash.join("notes"), "").unwrap();
+        let settings = Settings::with_defaults("example.org", "", [&ca, &hash]).unwrap();
         assert_eq!(
-            build("hash_path = HASH\npcrs = []\nek_profiles = []\nunknown = 1")
-                .unwrap_err()
-                .len(),
-            3
+            settings.warnings,
+            [
+                "skipped \"README\": neither PEM nor DER".to_owned(),
+                format!("{} holds no certificate yet", ca.display()),
+                "hash_path: \"notes\" is no EK's hash".to_owned(),
+            ]
         );
+        assert_eq!(settings.refresh(), None, "nothing changed");
+        fs::write(ca.join("README.too"), "").unwrap();
+        assert_eq!(settings.refresh(), Some("ok"));
+        fs::remove_dir_all(&ca).unwrap();
+        assert_eq!(settings.refresh(), Some("failed"));
     }
 }

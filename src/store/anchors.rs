@@ -169,18 +169,26 @@ impl From<Unreadable> for NotLoaded {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
-    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
+    use rcgen::{
+        BasicConstraints, Certificate, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd,
+    };
     use tempfile::TempDir;
 
     use super::*;
 
     fn ca(name: &str) -> (String, Vec<u8>) {
+        let certificate = expiring(name, 2040);
+        (certificate.pem(), certificate.der().to_vec())
+    }
+
+    fn expiring(name: &str, year: i32) -> Certificate {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        (certificate.pem(), certificate.der().to_vec())
+        params.not_after = date_time_ymd(year, 1, 1);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap()
     }
 
     fn opened(dir: &TempDir) -> AnchorStore {
@@ -259,5 +267,63 @@ mod tests {
         fs::write(intermediates.path().join("b.pem"), ca("b").0).unwrap();
         let (store, _) = AnchorStore::open(anchors.path(), Some(intermediates.path())).unwrap();
         assert_eq!(store.current().len(), 1);
+    }
+
+    #[test]
+    fn intermediates_are_followed_like_anchors() {
+        let (anchors, intermediates) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        fs::write(anchors.path().join("a.pem"), ca("a").0).unwrap();
+        let (store, _) = AnchorStore::open(anchors.path(), Some(intermediates.path())).unwrap();
+        let expiry = store.current().earliest_expiry();
+        let (file, note) = (
+            intermediates.path().join("b.pem"),
+            intermediates.path().join("note"),
+        );
+        fs::write(&file, expiring("b", 2030).pem()).unwrap();
+        fs::write(&note, "no certificate").unwrap();
+        let Ok(Refresh::Reloaded { skipped, .. }) = store.refresh() else {
+            panic!("a change of the intermediates alone")
+        };
+        assert_eq!(names(&skipped), ["note"]);
+        assert!(store.current().earliest_expiry() < expiry, "in use");
+        assert!(matches!(store.refresh(), Ok(Refresh::Unchanged)));
+        fs::write(&file, "half").unwrap();
+        assert!(matches!(store.refresh(), Err(NotLoaded::Damaged(name)) if name == "b.pem"));
+    }
+
+    /// What never was a usable certificate cannot be damaged.
+    #[test]
+    fn unusable_certificates_are_told_by_their_files() {
+        let (anchors, intermediates) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        fs::write(anchors.path().join("a.pem"), ca("a").0).unwrap();
+        fs::write(anchors.path().join("b.der"), [0x30, 0]).unwrap();
+        fs::write(intermediates.path().join("c.der"), [0x30, 0]).unwrap();
+        let (store, skipped) =
+            AnchorStore::open(anchors.path(), Some(intermediates.path())).unwrap();
+        assert_eq!(names(&skipped), ["b.der", "c.der"]);
+        fs::write(anchors.path().join("d.pem"), ca("d").0).unwrap();
+        assert!(matches!(
+            store.refresh(),
+            Ok(Refresh::Reloaded { anchors: 2, .. })
+        ));
+    }
+
+    /// Size and inode stay: only the time of the change tells.
+    #[test]
+    fn a_change_in_place_shows() {
+        let dir = TempDir::new().unwrap();
+        let file = dir.path().join("a.der");
+        let (one, mut two) = (ca("a").1, ca("b").1);
+        two.resize(one.len(), 0);
+        fs::write(&file, one).unwrap();
+        let store = opened(&dir);
+        std::thread::sleep(Duration::from_millis(50));
+        fs::write(&file, two).unwrap();
+        assert!(!matches!(store.refresh(), Ok(Refresh::Unchanged)));
+    }
+
+    fn names(skipped: &[Skipped]) -> Vec<&str> {
+        let files = skipped.iter().map(|skipped| &skipped.file);
+        files.filter_map(|file| file.to_str()).collect()
     }
 }

@@ -148,3 +148,76 @@ const MAX_FILES: usize = 4096;
 const MAX_FILE: u64 = 4 << 20;
 /// Certificates of one directory.
 const MAX_CERTIFICATES: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn pem(label: &str) -> String {
+        format!("-----BEGIN {label}-----\nMAA=\n-----END {label}-----\n")
+    }
+
+    fn directory(files: &[(&str, &str)]) -> TempDir {
+        let dir = TempDir::new().unwrap();
+        for (name, contents) in files {
+            fs::write(dir.path().join(name), contents).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn files_are_read_by_what_they_hold() {
+        let damaged = pem("CERTIFICATE") + "-----BEGIN CERTIFICATE-----\n!!\n";
+        let mixed = pem("PRIVATE KEY") + &pem("CERTIFICATE") + &pem("TRUSTED CERTIFICATE");
+        for (contents, expect) in [
+            ("\x30\x00", Ok(1)),
+            (pem("CERTIFICATE").as_str(), Ok(1)),
+            (&pem("TRUSTED CERTIFICATE"), Ok(1)),
+            (&mixed, Ok(2)),
+            (&damaged, Err("a PEM block is damaged")),
+            (&pem("PRIVATE KEY"), Err("PEM without a certificate")),
+            ("text", Err("neither PEM nor DER")),
+            ("", Err("neither PEM nor DER")),
+        ] {
+            let dir = directory(&[("file", contents)]);
+            let read = read(dir.path()).unwrap();
+            let found = read.skipped.first().map_or_else(
+                || Ok(read.certificates[&OsString::from("file")].len()),
+                |skipped| Err(skipped.why),
+            );
+            assert_eq!(found, expect, "{contents}");
+        }
+    }
+
+    #[test]
+    fn a_path_may_be_one_file_and_names_with_two_dots_are_passed_over() {
+        let dir = directory(&[("a", &pem("CERTIFICATE")), ("..b", &pem("CERTIFICATE"))]);
+        assert_eq!(read(&dir.path().join("a")).unwrap().certificates.len(), 1);
+        let whole = read(dir.path()).unwrap();
+        assert_eq!(whole.certificates.into_keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(fingerprint(dir.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn files_bytes_and_certificates_are_bounded() {
+        let dir = directory(&[("a", &pem("CERTIFICATE").repeat(MAX_CERTIFICATES))]);
+        assert!(read(dir.path()).is_ok());
+        fs::write(dir.path().join("b"), pem("CERTIFICATE")).unwrap();
+        assert!(read(dir.path()).is_err(), "certificates");
+        let dir = TempDir::new().unwrap();
+        let file = fs::File::create(dir.path().join("a")).unwrap();
+        file.set_len(MAX_FILE).unwrap();
+        assert!(read(dir.path()).is_ok());
+        file.set_len(MAX_FILE + 1).unwrap();
+        assert!(read(dir.path()).is_err(), "bytes");
+        let dir = TempDir::new().unwrap();
+        for index in 0..MAX_FILES {
+            fs::write(dir.path().join(index.to_string()), "").unwrap();
+        }
+        assert!(fingerprint(dir.path()).is_ok());
+        fs::write(dir.path().join("one-more"), "").unwrap();
+        assert!(fingerprint(dir.path()).is_err(), "files");
+    }
+}

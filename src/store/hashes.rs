@@ -120,4 +120,18 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(HashDirectory::open(&path).is_err());
     }
+
+    #[test]
+    fn odd_names_are_told_up_to_a_limit() {
+        let dir = TempDir::new().unwrap();
+        for name in [HASH, "..data", "README"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(HashDirectory::open(dir.path()).unwrap().1, ["README"]);
+        for index in 0..MAX_ODD {
+            fs::write(dir.path().join(index.to_string()), "").unwrap();
+        }
+        let (_, odd) = HashDirectory::open(dir.path()).unwrap();
+        assert_eq!(odd.len(), MAX_ODD);
+    }
 }

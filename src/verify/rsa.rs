@@ -48,3 +48,17 @@ pub(crate) fn pss(hash: Hash) -> Option<&'static RsaParameters> {
         Hash::Sha512 => Some(&RSA_PSS_2048_8192_SHA512),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weak_hashes_are_none_of_these_schemes() {
+        for parameters in [pkcs1, pss] {
+            for hash in Hash::ALL {
+                assert_eq!(parameters(hash).is_some(), hash != Hash::Sha1, "{hash:?}");
+            }
+        }
+    }
+}

@@ -5,7 +5,11 @@ mod forge;
 mod keys;
 mod leaf_rules;
 mod loading;
+mod machine;
 mod path_rules;
 mod pki;
 mod quirks;
 mod structure;
+
+pub(crate) use machine::Chain;
+pub(crate) use pki::NOW;

@@ -5,7 +5,7 @@ use crate::chain::{CertifiedEk, ChainOptions};
 use crate::{Anchors, EkCertificate, Reason, Rejection};
 
 /// 2026-11-24.
-pub(super) const NOW: i64 = 1_795_478_400;
+pub(crate) const NOW: i64 = 1_795_478_400;
 
 pub(super) struct Pki {
     pub(super) root: Forge,

@@ -76,6 +76,26 @@ fn schemes_are_named_and_strong() {
             "{scheme:?}"
         );
     }
+    for scheme in [
+        of(Algorithm::RSASSA, Algorithm::SHA1),
+        of(Algorithm::RSAPSS, Algorithm::SHA1),
+        of(Algorithm::OAEP, Algorithm::SHA256),
+        of(Algorithm::ECDSA, Algorithm::SHA256),
+        Scheme::Of {
+            algorithm: Algorithm::RSAES,
+            hash: None,
+            count: None,
+        },
+    ] {
+        let key = Key::sample(Role::Ak, KeyKind::Rsa2048).unwrap();
+        let ak = Ak::new(key, Algorithm::RSASSA, Hash::Sha256);
+        let ak = ak.altered(|public| public.scheme = scheme).unwrap();
+        assert_eq!(
+            refused(prover(with_ak(ak))),
+            Some(Reason::AkScheme),
+            "RSA {scheme:?}"
+        );
+    }
     let symmetric = Symmetric::Cipher {
         algorithm: Algorithm::AES,
         bits: 128,
@@ -99,9 +119,12 @@ fn schemes_of_other_strengths_are_accepted() {
         (KeyKind::P384, Algorithm::ECDSA, Hash::Sha384),
         (KeyKind::P521, Algorithm::ECDSA, Hash::Sha512),
         (KeyKind::P521, Algorithm::ECDSA, Hash::Sha256),
+        (KeyKind::P521, Algorithm::ECDSA, Hash::Sha384),
         (KeyKind::Rsa2048, Algorithm::RSASSA, Hash::Sha384),
         (KeyKind::Rsa3072, Algorithm::RSASSA, Hash::Sha512),
         (KeyKind::Rsa2048, Algorithm::RSAPSS, Hash::Sha256),
+        (KeyKind::Rsa2048, Algorithm::RSAPSS, Hash::Sha384),
+        (KeyKind::Rsa2048, Algorithm::RSAPSS, Hash::Sha512),
     ] {
         let ak = Ak::new(Key::sample(Role::Ak, kind).unwrap(), algorithm, hash);
         assert_eq!(

@@ -3,8 +3,8 @@
 use evidence::{AkTemplate, Algorithm, Attested, Hash, Name, Response};
 use softtpm::{Key, KeyKind, Lies, Role, SoftTpm};
 
-use super::{grant, old_agent, policy, prover};
-use crate::{LegacyAgents, Policy, Reason};
+use super::{Counter, grant, old_agent, policy, prover};
+use crate::{Anchors, LegacyAgents, Policy, Reason, begin};
 
 fn old(lies: Lies) -> Result<crate::Grant, Reason> {
     let mut agent = old_agent(SoftTpm::first_generation(KeyKind::Rsa2048).unwrap());
@@ -25,6 +25,33 @@ fn old_agents_are_accepted_and_marked() {
         grant(&mut old_agent(ecc), &policy()).is_ok(),
         "1.10 takes ECC AKs"
     );
+    let mut wide = SoftTpm::first_generation(KeyKind::Rsa2048).unwrap();
+    wide.ak = (wide.ak)
+        .altered(|public| public.name_alg = Algorithm::SHA384)
+        .unwrap();
+    assert!(
+        grant(&mut old_agent(wide), &policy()).is_ok(),
+        "the creation is hashed as the AK's Name is"
+    );
+}
+
+/// The answer of an old agent is the secret itself: without a new one each time it could be sent again.
+#[test]
+fn the_secret_is_another_each_time() {
+    let mut agent = old_agent(SoftTpm::first_generation(KeyKind::Rsa2048).unwrap());
+    let payload = agent.payload().unwrap();
+    let begin = |seed| {
+        let mut entropy = Counter(seed);
+        begin(&payload, &policy(), &Anchors::default(), 0, &mut entropy).unwrap()
+    };
+    let (first, pending) = begin(0);
+    let (_, later) = begin(100);
+    let answer = agent.answer(&payload, &first).unwrap();
+    assert_eq!(
+        later.finish(&answer).unwrap_err().reason,
+        Reason::ProofMismatch
+    );
+    assert!(pending.finish(&answer).is_ok());
 }
 
 #[test]

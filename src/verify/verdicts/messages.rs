@@ -1,7 +1,7 @@
 //! Payloads, versions, proofs and transcripts.
 
-use evidence::{Challenge, Response, limits};
-use softtpm::{KeyKind, Lies, SoftTpm};
+use evidence::{Challenge, Curve, Response, SubjectKey, limits};
+use softtpm::{KeyKind, Lies, Prover, SoftTpm};
 
 use super::{Counter, liar, machine, policy, prover, refused};
 use crate::{Anchors, Entropy, LegacyAgents, Reason, begin};
@@ -96,6 +96,71 @@ fn the_ek_of_a_payload_is_one_key() {
         let lie = if certain { lie.guess(&[7; 32]) } else { lie };
         assert_eq!(refused(liar(lie)), Some(expect));
     }
+}
+
+#[test]
+fn the_ek_is_sound() {
+    let rsa = |bits: usize, last: u8| {
+        let mut modulus = vec![0xC1; bits / 8];
+        modulus[bits / 8 - 1] = last;
+        modulus
+    };
+    let key = |modulus: &[u8], exponent| SubjectKey::rsa(modulus, exponent).unwrap();
+    for (name, ek, expect) in [
+        ("1,024 bits", key(&rsa(1024, 1), 65_537), Reason::WeakKey),
+        ("exponent 3", key(&rsa(2048, 1), 3), Reason::WeakKey),
+        (
+            "a size of no template",
+            key(&rsa(2304, 1), 65_537),
+            Reason::UnsupportedKey,
+        ),
+        (
+            "CVE-2017-15361",
+            key(&crate::roca::tests::flawed_modulus(41), 65_537),
+            Reason::RocaKey,
+        ),
+        (
+            "off the curve",
+            SubjectKey::ec(Curve::P256, &[1; 32], &[1; 32]).unwrap(),
+            Reason::InvalidPoint,
+        ),
+    ] {
+        let spki = ek.spki();
+        let lie = lies().offer(move |offer| offer.ek.public_key = Some(spki.clone()));
+        assert_eq!(refused(liar(lie)), Some(expect), "{name}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_ek_as_soon_as_it_is_known() {
+    let refused = |lie: Lies| {
+        let payload = liar(lie).payload().unwrap();
+        let result = begin(&payload, &policy(), &Anchors::default(), 0, &mut Counter(0));
+        result.unwrap_err().ek_hash
+    };
+    let late = lies().offer(|offer| offer.ak.public.clear());
+    assert_eq!(refused(late), Some(machine().ek_hash()));
+    let early = lies().offer(|offer| offer.ek.public_key = Some(vec![0x30, 0]));
+    assert_eq!(refused(early), None);
+}
+
+#[test]
+fn both_sides_are_of_one_trust_domain() {
+    let other = crate::Policy {
+        trust_domain: "other.test".to_owned(),
+        ..policy()
+    };
+    assert_eq!(
+        super::grant(&mut prover(machine()), &other),
+        Err(Reason::ProofMismatch)
+    );
+    let mut member = Prover::new(machine(), "other.test");
+    let granted = super::grant(&mut member, &other).unwrap();
+    let hash = machine().ek_hash();
+    assert_eq!(
+        granted.agent_id(),
+        format!("spiffe://other.test/spire/agent/tpm/{hash}")
+    );
 }
 
 #[test]
@@ -218,6 +283,54 @@ fn without_entropy_there_is_no_challenge() {
     let payload = prover(machine()).payload().unwrap();
     let result = begin(&payload, &policy(), &Anchors::default(), 0, &mut Zeros);
     assert_eq!(result.unwrap_err().reason, Reason::EntropyFailure);
+}
+
+/// Ones, but for the call that is told: twos, or nothing.
+struct Ones {
+    calls: usize,
+    odd: usize,
+    fails: bool,
+}
+
+impl Ones {
+    fn but(odd: usize, fails: bool) -> Self {
+        Self {
+            calls: 0,
+            odd,
+            fails,
+        }
+    }
+}
+
+impl Entropy for Ones {
+    fn fill(&mut self, out: &mut [u8]) -> bool {
+        self.calls += 1;
+        let odd = self.calls == self.odd;
+        out.fill(if odd { 2 } else { 1 });
+        !(odd && self.fails)
+    }
+}
+
+/// Secret, seed and nonce: an RSA EK, since the seed for an ECC EK is that of an ephemeral key.
+#[test]
+fn every_part_of_a_challenge_takes_entropy_of_its_own() {
+    let tpm = SoftTpm::sample(KeyKind::Rsa2048, evidence::AkTemplate::EccP256).unwrap();
+    let payload = prover(tpm).payload().unwrap();
+    let parts = |odd, fails| {
+        let mut entropy = Ones::but(odd, fails);
+        let (challenge, _) = begin(&payload, &policy(), &Anchors::default(), 0, &mut entropy)
+            .map_err(|rejection| rejection.reason)?;
+        let challenge = Challenge::decode(&challenge).unwrap();
+        let nonce = challenge.extension.unwrap().nonce;
+        Ok((challenge.credential.id_object().to_vec(), nonce))
+    };
+    let usual = parts(0, false).unwrap();
+    for (call, credential, nonce) in [(1, true, false), (2, true, false), (3, false, true)] {
+        let other = parts(call, false).unwrap();
+        assert_eq!(other.0 != usual.0, credential, "credential by call {call}");
+        assert_eq!(other.1 != usual.1, nonce, "nonce by call {call}");
+        assert_eq!(parts(call, true), Err(Reason::EntropyFailure), "{call}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tables over whole exchanges: a lie of the soft TPM on the left, the one reason on the right.
 
 mod attestation_keys;
+mod certified;
 mod enrolments;
 mod first_generation;
 mod messages;
