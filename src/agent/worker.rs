@@ -6,10 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use evidence::{
-    AttestationKey, Capability, Credential, EndorsementKey, Evidence, Offer, OfferExtension,
-    PcrSelection, Proof, Response, Transcript, VERSION,
-};
+use evidence::{Credential, Evidence, Offer, PcrSelection, Proof, Response, Transcript};
 use tokio::sync::oneshot;
 use tpm::Options;
 
@@ -128,23 +125,7 @@ fn offer(
     deadline: Instant,
 ) -> Result<Offer, tpm::Error> {
     let parts = attestor(opened, settings, deadline)?.offer();
-    Ok(Offer {
-        ek: EndorsementKey {
-            certificate: parts.certificate,
-            public_key: Some(parts.public_key),
-        },
-        ak: AttestationKey {
-            public: parts.ak_public,
-            creation: parts.creation,
-        },
-        extension: Some(OfferExtension {
-            min_version: VERSION,
-            max_version: VERSION,
-            evidence: vec![Capability::Quote],
-            ek_intermediates: parts.intermediates,
-            boot_id: boot_id(),
-        }),
-    })
+    Ok(parts.into_offer(boot_id()))
 }
 
 fn answer(

@@ -3,10 +3,7 @@
 use std::time::Instant;
 
 use aws_lc_rs::rand;
-use evidence::{
-    AttestationKey, Capability, Challenge, EndorsementKey, Evidence, Hash, Offer, OfferExtension,
-    Proof, Response, Transcript, VERSION,
-};
+use evidence::{Challenge, Evidence, Hash, Proof, Response, Transcript};
 use tpm::Attestor;
 use verify::{
     EkKind, EkTrust, Enrolment, Entropy, LegacyAgents, Policy, Reason, Rejection, begin, decide,
@@ -32,7 +29,7 @@ pub(crate) fn attest(
     deadline: Instant,
 ) -> Result<(), Failed> {
     let policy = policy(trust);
-    let payload = offer(attestor).encode();
+    let payload = attestor.offer().into_offer(None).encode();
     let (challenge, pending) = begin(&payload, &policy, &trust.anchors(), now, &mut SystemEntropy)
         .map_err(Failed::Refused)?;
     let response = answer(attestor, &payload, &challenge, deadline)?;
@@ -56,27 +53,6 @@ fn policy(trust: &Trust) -> Policy {
         accept_expired_ek: trust.options.accept_expired_leaf,
         legacy_agents: LegacyAgents::Deny,
         pcrs: vec![(Hash::Sha256, (0..8).collect())],
-    }
-}
-
-fn offer(attestor: &Attestor) -> Offer {
-    let parts = attestor.offer();
-    Offer {
-        ek: EndorsementKey {
-            certificate: parts.certificate,
-            public_key: Some(parts.public_key),
-        },
-        ak: AttestationKey {
-            public: parts.ak_public,
-            creation: parts.creation,
-        },
-        extension: Some(OfferExtension {
-            min_version: VERSION,
-            max_version: VERSION,
-            evidence: vec![Capability::Quote],
-            ek_intermediates: parts.intermediates,
-            boot_id: None,
-        }),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use evidence::{
-    AkTemplate, Attest, Attested, Creation, Credential, Hash, Hierarchy, PcrBank, PcrSelection,
-    Secret, pcr_digest,
+    AkTemplate, Attest, AttestationKey, Attested, Capability, Creation, Credential, EndorsementKey,
+    Hash, Hierarchy, Offer, OfferExtension, PcrBank, PcrSelection, Secret, VERSION, pcr_digest,
 };
 
 use crate::endorsement::Search;
@@ -69,6 +69,29 @@ pub struct OfferParts {
     pub creation: Option<Creation>,
     /// Certificates between the EK certificate and an anchor, in DER.
     pub intermediates: Vec<Vec<u8>>,
+}
+
+impl OfferParts {
+    /// The first message with all that this project's agents offer; `boot_id` is the kernel's.
+    pub fn into_offer(self, boot_id: Option<String>) -> Offer {
+        Offer {
+            ek: EndorsementKey {
+                certificate: self.certificate,
+                public_key: Some(self.public_key),
+            },
+            ak: AttestationKey {
+                public: self.ak_public,
+                creation: self.creation,
+            },
+            extension: Some(OfferExtension {
+                min_version: VERSION,
+                max_version: VERSION,
+                evidence: vec![Capability::Quote],
+                ek_intermediates: self.intermediates,
+                boot_id,
+            }),
+        }
+    }
 }
 
 /// A quote and the values that it is about.
