@@ -148,6 +148,31 @@ async fn a_certificate_is_required_where_nobody_is_enrolled() {
     );
 }
 
+/// What costs a careless parser its stack, its memory or its time; an honest machine comes last.
+#[tokio::test]
+async fn hostile_payloads_leave_the_server_as_it_was() {
+    let records = Records::new();
+    let mut prover = machine();
+    records.enrol(prover.tpm.ek_hash());
+    let server = configured(Side::Server, &records.enrolment("")).await;
+    let room = evidence::limits::PAYLOAD - 20;
+    let payloads = [
+        "[".repeat(room),
+        format!("{{\"EK\":{}", "{\"EK\":".repeat(room / 7)),
+        format!("{{\"EK\":\"{}\"}}", "\\u0000".repeat(room / 6)),
+        format!("{{\"EK\":\"{}\"}}", "LS0tLS1C".repeat(room / 8)),
+        format!("{{{}}}", "\"k\":1,".repeat(room / 6)),
+        format!("{{\"AK\":1{}}}", "0".repeat(room)),
+    ];
+    for payload in payloads {
+        let status = play(&server, &mut prover, &[Payload(payload.into_bytes())]).await;
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), Reason::MalformedPayload.to_string());
+    }
+    attest(&server, &mut prover).await.unwrap();
+    unload(server).await;
+}
+
 #[tokio::test]
 async fn an_unreadable_store_is_no_answer() {
     let records = Records::new();
