@@ -128,9 +128,8 @@ async fn machines_are_granted_what_they_proved_and_no_more() {
         (lines.len(), counts.len()),
         (expected.len(), expected.len())
     );
-    for ((line, count), (id, hash, trust, vendor, method)) in
-        lines.iter().zip(&counts).zip(&expected)
-    {
+    let mut told = Vec::new();
+    for (line, (id, hash, trust, vendor, method)) in lines.iter().zip(&expected) {
         assert_eq!(
             (line.level.as_str(), line.message.as_str()),
             ("info", "attestation granted")
@@ -147,8 +146,10 @@ async fn machines_are_granted_what_they_proved_and_no_more() {
         );
         assert_eq!(field(line, "client_ip_unverified"), "");
         assert!(line.fields["duration_ms"].is_u64());
-        assert_eq!(count, &["granted", "none", *method]);
+        told.push(["granted", "none", *method].map(str::to_owned));
     }
+    told.sort();
+    assert_eq!(counts, told);
 }
 
 const GRANTED_FIELDS: [&str; 9] = [

@@ -133,7 +133,7 @@ impl Loaded {
 
     /// Begins an attestation with a server's plugin, with the given request headers.
     pub async fn attest(&self, headers: &[(&'static str, &str)]) -> Result<AttestExchange, Status> {
-        AttestExchange::open(ServerClient::new(self.channel()), headers).await
+        AttestExchange::open(ServerClient::new(self.channel()), headers)
     }
 
     /// The health service's word on the service `plugin`: 1 is SERVING.

@@ -4,7 +4,7 @@ use std::{
     io,
     process::ExitStatus,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{handshake::Handshake, host::NotLoaded, log::LogLine, subject::Subject};
+use crate::{handshake::Handshake, host::NotLoaded, log::LogLine, pinned::Pinned, subject::Subject};
 
 /// A plugin process, killed when dropped.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Process {
     child: Child,
     output: Output,
     readers: Vec<JoinHandle<()>>,
+    started: Instant,
+    handshake_after: Duration,
 }
 
 /// All the process said so far.
@@ -35,7 +37,14 @@ struct Output {
 impl Process {
     /// Starts a process and waits for its handshake, up to `limit`; SPIRE waits for [`START_LIMIT`].
     pub async fn start(subject: &Subject, limit: Duration) -> Result<(Self, Handshake), NotLoaded> {
-        let mut child = subject.command().spawn().map_err(NotLoaded::Spawn)?;
+        let mut command = subject.command();
+        let started = Instant::now();
+        let mut child = {
+            // A child inherits the CPUs of the thread that starts it.
+            let pinned = subject.core.map(Pinned::to).transpose();
+            let _pinned = pinned.map_err(NotLoaded::Spawn)?;
+            command.spawn().map_err(NotLoaded::Spawn)?
+        };
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(NotLoaded::Spawn(io::ErrorKind::BrokenPipe.into()));
         };
@@ -46,11 +55,14 @@ impl Process {
             Ok(line) => line.map_err(NotLoaded::Spawn)?,
             Err(_elapsed) => return Err(NotLoaded::StartTimeout),
         };
+        let handshake_after = started.elapsed();
         readers.push(tokio::spawn(read_noise(stdout, output.clone())));
         let mut process = Self {
             child,
             output,
             readers,
+            started,
+            handshake_after,
         };
         if line.is_empty() {
             let status = process.exit_within(EXIT_WAIT).await;
@@ -66,6 +78,16 @@ impl Process {
     /// The process number; absent once it has ended.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// When it was started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// From the start to the line that says it is ready.
+    pub fn handshake_after(&self) -> Duration {
+        self.handshake_after
     }
 
     /// Sends a signal, if it still runs.

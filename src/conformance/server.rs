@@ -7,15 +7,33 @@ use plugin::{
         node_attestor_client::NodeAttestorClient,
     },
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Status, Streaming, metadata::MetadataValue, transport::Channel};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue, transport::Channel};
 
 /// An open exchange; dropping it cancels the stream.
 #[derive(Debug)]
 pub struct AttestExchange {
     requests: Option<mpsc::Sender<AttestRequest>>,
-    replies: Streaming<AttestResponse>,
+    replies: Replies,
+}
+
+/// A plugin's response may begin with its first message, which may wait for ours.
+#[derive(Debug)]
+enum Replies {
+    Due(AbortOnDrop),
+    Begun(Streaming<AttestResponse>),
+    /// The plugin refused before it said anything, and that was told.
+    Over,
+}
+
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<Result<Response<Streaming<AttestResponse>>, Status>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What the plugin says.
@@ -33,7 +51,7 @@ pub enum Reply {
 }
 
 impl AttestExchange {
-    pub(crate) async fn open(
+    pub(crate) fn open(
         mut client: NodeAttestorClient<Channel>,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, Status> {
@@ -44,10 +62,10 @@ impl AttestExchange {
                 .map_err(|_bytes| Status::invalid_argument("header value"))?;
             request.metadata_mut().append(*name, value);
         }
-        let replies = client.attest(request).await?.into_inner();
+        let opening = tokio::spawn(async move { client.attest(request).await });
         Ok(Self {
             requests: Some(sender),
-            replies,
+            replies: Replies::Due(AbortOnDrop(opening)),
         })
     }
 
@@ -77,7 +95,7 @@ impl AttestExchange {
 
     /// The plugin's next message.
     pub async fn reply(&mut self) -> Result<Reply, Status> {
-        Ok(match self.replies.message().await? {
+        Ok(match self.message().await? {
             None => Reply::End,
             Some(AttestResponse { response: None }) => Reply::Neither,
             Some(AttestResponse {
@@ -89,6 +107,24 @@ impl AttestExchange {
                 }
             },
         })
+    }
+
+    async fn message(&mut self) -> Result<Option<AttestResponse>, Status> {
+        if let Replies::Due(opening) = &mut self.replies {
+            let opened = (&mut opening.0).await;
+            let opened = opened.map_err(|error| Status::cancelled(error.to_string()))?;
+            self.replies = match opened {
+                Ok(response) => Replies::Begun(response.into_inner()),
+                Err(status) => {
+                    self.replies = Replies::Over;
+                    return Err(status);
+                }
+            };
+        }
+        match &mut self.replies {
+            Replies::Begun(replies) => replies.message().await,
+            Replies::Due(_) | Replies::Over => Ok(None),
+        }
     }
 
     async fn send(&mut self, request: Option<attest_request::Request>) {

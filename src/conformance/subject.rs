@@ -26,6 +26,8 @@ pub struct Subject {
     pub plugin_type: String,
     /// Which side loads it.
     pub side: Side,
+    /// The one CPU that it runs on from its first instruction; `None` leaves that to the system.
+    pub core: Option<usize>,
 }
 
 impl Subject {
@@ -37,7 +39,15 @@ impl Subject {
             environment: Vec::new(),
             plugin_type: "NodeAttestor".to_owned(),
             side,
+            core: None,
         }
+    }
+
+    /// Runs on one CPU only, from its first instruction: what it asks the system about CPUs is answered with one.
+    #[must_use]
+    pub fn on_core(mut self, core: usize) -> Self {
+        self.core = Some(core);
+        self
     }
 
     /// One more argument.

@@ -61,23 +61,8 @@ impl SubjectKey {
     /// id-ecPublicKey with a named curve and the uncompressed point (RFC 5480).
     pub fn spki(&self) -> Vec<u8> {
         match self {
-            Self::Rsa { modulus, exponent } => {
-                let key = der(
-                    0x30,
-                    &[integer(modulus), integer(&exponent.to_be_bytes())].concat(),
-                );
-                let algorithm = der(0x30, &[der(0x06, RSA_ENCRYPTION), der(0x05, &[])].concat());
-                der(
-                    0x30,
-                    &[algorithm, der(0x03, &[&[0], key.as_slice()].concat())].concat(),
-                )
-            }
-            Self::Ec { curve, .. } => {
-                let parameters = [der(0x06, EC_PUBLIC_KEY), der(0x06, curve_oid(*curve))].concat();
-                let point = self.point().unwrap_or_default();
-                let bits = der(0x03, &[&[0], point.as_slice()].concat());
-                der(0x30, &[der(0x30, &parameters), bits].concat())
-            }
+            Self::Rsa { modulus, exponent } => rsa_spki(modulus, &exponent.to_be_bytes()),
+            Self::Ec { curve, x, y } => ec_spki(*curve, x, y),
         }
     }
 
@@ -144,16 +129,106 @@ impl fmt::Display for EkHash {
     }
 }
 
-/// 1.2.840.113549.1.1.1.
-const RSA_ENCRYPTION: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
-/// 1.2.840.10045.2.1.
-const EC_PUBLIC_KEY: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
+fn rsa_spki(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let (modulus, exponent) = (Integer::of(modulus), Integer::of(exponent));
+    let key = element(modulus.len()) + element(exponent.len());
+    let bits = 1 + element(key);
+    let mut out = spki_until_bits(RSA_ENCRYPTION, NULL, bits);
+    header(&mut out, SEQUENCE, key);
+    modulus.push(&mut out);
+    exponent.push(&mut out);
+    out
+}
 
+fn ec_spki(curve: Curve, x: &[u8], y: &[u8]) -> Vec<u8> {
+    let bits = 2 + x.len() + y.len();
+    let mut out = spki_until_bits(EC_PUBLIC_KEY, curve_oid(curve), bits);
+    out.push(4);
+    out.extend_from_slice(x);
+    out.extend_from_slice(y);
+    out
+}
+
+/// Everything before the key in a BIT STRING of `bits` octets, the first of which says that no bit is left over.
+fn spki_until_bits(algorithm: &[u8], parameters: &[u8], bits: usize) -> Vec<u8> {
+    let algorithms = algorithm.len() + parameters.len();
+    let contents = element(algorithms) + element(bits);
+    let mut out = Vec::with_capacity(element(contents));
+    header(&mut out, SEQUENCE, contents);
+    header(&mut out, SEQUENCE, algorithms);
+    out.extend_from_slice(algorithm);
+    out.extend_from_slice(parameters);
+    header(&mut out, BIT_STRING, bits);
+    out.push(0);
+    out
+}
+
+/// A non-negative INTEGER in its shortest form (X.690, 8.3).
+struct Integer<'a> {
+    sign: &'static [u8],
+    digits: &'a [u8],
+}
+
+impl<'a> Integer<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        let start = bytes.iter().position(|byte| *byte != 0);
+        let digits = bytes
+            .get(start.unwrap_or(bytes.len())..)
+            .unwrap_or_default();
+        let is_negative = digits.first().is_none_or(|byte| *byte >= 0x80);
+        let sign: &[u8] = if is_negative { &[0] } else { &[] };
+        Self { sign, digits }
+    }
+
+    fn len(&self) -> usize {
+        self.sign.len() + self.digits.len()
+    }
+
+    fn push(&self, out: &mut Vec<u8>) {
+        header(out, INTEGER, self.len());
+        out.extend_from_slice(self.sign);
+        out.extend_from_slice(self.digits);
+    }
+}
+
+/// Octets of an element with `len` octets of contents (X.690, 8.1); contents here are far below 64 KiB.
+fn element(len: usize) -> usize {
+    let header = match len {
+        0..0x80 => 2,
+        0x80..0x100 => 3,
+        _ => 4,
+    };
+    header + len
+}
+
+fn header(out: &mut Vec<u8>, tag: u8, len: usize) {
+    out.push(tag);
+    let [.., high, low] = len.to_be_bytes();
+    match element(len) - len {
+        2 => out.push(low),
+        3 => out.extend_from_slice(&[0x81, low]),
+        _ => out.extend_from_slice(&[0x82, high, low]),
+    }
+}
+
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const SEQUENCE: u8 = 0x30;
+
+const NULL: &[u8] = &[0x05, 0x00];
+/// 1.2.840.113549.1.1.1, as an element.
+const RSA_ENCRYPTION: &[u8] = &[
+    0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01,
+];
+/// 1.2.840.10045.2.1, as an element.
+const EC_PUBLIC_KEY: &[u8] = &[0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
+
+/// As an element.
 fn curve_oid(curve: Curve) -> &'static [u8] {
     match curve {
-        Curve::P256 => &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07],
-        Curve::P384 => &[0x2B, 0x81, 0x04, 0x00, 0x22],
-        Curve::P521 => &[0x2B, 0x81, 0x04, 0x00, 0x23],
+        Curve::P256 => &[0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07],
+        Curve::P384 => &[0x06, 0x05, 0x2B, 0x81, 0x04, 0x00, 0x22],
+        Curve::P521 => &[0x06, 0x05, 0x2B, 0x81, 0x04, 0x00, 0x23],
     }
 }
 
@@ -165,38 +240,6 @@ fn widen(bytes: &[u8], width: usize) -> Option<Vec<u8>> {
     let significant = bytes.get(start..)?;
     let padding = width.checked_sub(significant.len())?;
     Some([vec![0; padding].as_slice(), significant].concat())
-}
-
-/// One DER element (X.690, 8.1); contents here are far below 64 KiB.
-fn der(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let mut out = vec![tag];
-    let len = contents.len().to_be_bytes();
-    let significant = len.iter().position(|byte| *byte != 0).unwrap_or(len.len());
-    let digits = len.get(significant..).unwrap_or_default();
-    match digits {
-        [] => out.push(0),
-        [short] if *short < 0x80 => out.push(*short),
-        _ => {
-            out.push(0x80 | u8::try_from(digits.len()).unwrap_or_default());
-            out.extend_from_slice(digits);
-        }
-    }
-    out.extend_from_slice(contents);
-    out
-}
-
-fn integer(bytes: &[u8]) -> Vec<u8> {
-    let start = bytes
-        .iter()
-        .position(|byte| *byte != 0)
-        .unwrap_or(bytes.len());
-    let digits = bytes.get(start..).unwrap_or_default();
-    let sign: &[u8] = if digits.first().is_none_or(|byte| *byte >= 0x80) {
-        &[0]
-    } else {
-        &[]
-    };
-    der(0x02, &[sign, digits].concat())
 }
 
 #[cfg(test)]

@@ -109,6 +109,7 @@ pub(crate) fn seat(room: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status
 /// A response stream fed by a task that ends with it.
 #[derive(Debug)]
 pub(crate) struct Outbound<M> {
+    first: Option<M>,
     messages: mpsc::Receiver<Result<M, Status>>,
     task: AbortHandle,
 }
@@ -129,9 +130,16 @@ impl<M: Send + 'static> Outbound<M> {
             }
         });
         Self {
+            first: None,
             messages,
             task: task.abort_handle(),
         }
+    }
+
+    /// The stream once it has its first message; an error that comes instead is the whole answer.
+    pub(crate) async fn begun(mut self) -> Result<Self, Status> {
+        self.first = self.messages.recv().await.transpose()?;
+        Ok(self)
     }
 }
 
@@ -141,10 +149,13 @@ impl<M> Drop for Outbound<M> {
     }
 }
 
-impl<M> Stream for Outbound<M> {
+impl<M: Unpin> Stream for Outbound<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.messages.poll_recv(context)
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.messages.poll_recv(context),
+        }
     }
 }

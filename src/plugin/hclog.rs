@@ -11,7 +11,7 @@ use crate::limits::{LOG_LINE, LOG_MESSAGE, LOG_VALUE};
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     pub(crate) message: String,
-    pub(crate) fields: Vec<(String, Scalar)>,
+    pub(crate) fields: Vec<(&'static str, Scalar)>,
 }
 
 /// What a field may hold. The host flattens nothing else.
@@ -62,36 +62,29 @@ pub(crate) fn line(
     level: &str,
     module: &str,
     message: &str,
-    fields: &[(String, Scalar)],
+    fields: &[(&str, Scalar)],
 ) -> String {
-    let mut out = String::from("{");
-    member(&mut out, "@level", level);
-    out.push(',');
-    member(&mut out, "@message", &visible(message, LOG_MESSAGE));
-    out.push(',');
-    member(&mut out, "@module", &visible(module, LOG_VALUE));
-    out.push(',');
-    member(&mut out, "@timestamp", &timestamp(now));
+    let mut out = String::with_capacity(USUAL_LINE);
+    out.push_str("{\"@level\":");
+    push_text(&mut out, level, LOG_VALUE);
+    out.push_str(",\"@message\":");
+    push_text(&mut out, message, LOG_MESSAGE);
+    out.push_str(",\"@module\":");
+    push_text(&mut out, module, LOG_VALUE);
+    out.push_str(",\"@timestamp\":");
+    push_timestamp(&mut out, now);
     for (at, (key, value)) in fields.iter().enumerate() {
-        let replaced = fields
-            .iter()
-            .skip(at.saturating_add(1))
-            .any(|(later, _)| later == key);
-        if replaced {
+        let mut later = fields.iter().skip(at.saturating_add(1));
+        if later.any(|(later, _)| later == key) {
             continue;
         }
-        let mut field = String::from(",");
-        push_field(&mut field, key, value);
-        if out
-            .len()
-            .saturating_add(field.len())
-            .saturating_add(TAIL.len())
-            > LOG_LINE
-        {
+        let before = out.len();
+        push_field(&mut out, key, value);
+        if out.len().saturating_add(TAIL.len()) > LOG_LINE {
+            out.truncate(before);
             out.push_str(",\"truncated\":true");
             break;
         }
-        out.push_str(&field);
     }
     out.push_str("}\n");
     out
@@ -99,86 +92,89 @@ pub(crate) fn line(
 
 const TAIL: &str = ",\"truncated\":true}\n";
 
+/// Room for a line about an attestation.
+const USUAL_LINE: usize = 640;
+
 /// `text` in printable ASCII, at most `limit` bytes of it: nothing in it can forge a line or reorder a terminal.
 pub(crate) fn visible(text: &str, limit: usize) -> String {
     let mut out = String::new();
-    for character in text.chars() {
-        let before = out.len();
-        if matches!(character, ' '..='~') {
-            out.push(character);
-        } else {
-            out.extend(character.escape_default());
-        }
-        if out.len() > limit {
-            out.truncate(before);
-            out.push_str("...");
-            break;
-        }
-    }
+    show(text, limit, |character| out.push(character));
     out
 }
 
+fn show(text: &str, limit: usize, mut push: impl FnMut(char)) {
+    let mut length: usize = 0;
+    for character in text.chars() {
+        let is_plain = matches!(character, ' '..='~');
+        let width = if is_plain {
+            1
+        } else {
+            character.escape_default().len()
+        };
+        length = length.saturating_add(width);
+        if length > limit {
+            "...".chars().for_each(push);
+            return;
+        }
+        if is_plain {
+            push(character);
+        } else {
+            character.escape_default().for_each(&mut push);
+        }
+    }
+}
+
 fn push_field(out: &mut String, key: &str, value: &Scalar) {
-    let key = own_key(key);
+    out.push(',');
+    push_key(out, key);
+    out.push(':');
     match value {
-        Scalar::Text(text) => member(out, &key, &visible(text, LOG_VALUE)),
-        Scalar::Number(number) => {
-            quoted(out, &key);
-            // Writing to a string does not fail.
-            write!(out, ":{number}").ok();
-        }
-        Scalar::Bool(yes) => {
-            quoted(out, &key);
-            out.push_str(if *yes { ":true" } else { ":false" });
-        }
+        Scalar::Text(text) => push_text(out, text, LOG_VALUE),
+        // Writing to a string does not fail.
+        Scalar::Number(number) => write!(out, "{number}").unwrap_or_default(),
+        Scalar::Bool(yes) => out.push_str(if *yes { "true" } else { "false" }),
     }
 }
 
 /// A key that shadows none of the host's.
-fn own_key(key: &str) -> String {
-    let mut own: String = key
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') {
-                c
-            } else {
-                '_'
-            }
-        })
-        .take(64)
-        .collect();
-    if RESERVED.contains(&own.as_str()) || ALSO_RESERVED.contains(&own.as_str()) {
-        own.push('_');
-    }
-    own
-}
-
-fn member(out: &mut String, key: &str, value: &str) {
-    quoted(out, key);
-    out.push(':');
-    quoted(out, value);
-}
-
-/// A JSON string of text that is printable ASCII already.
-fn quoted(out: &mut String, text: &str) {
+fn push_key(out: &mut String, key: &str) {
     out.push('"');
-    for character in text.chars() {
+    let begin = out.len();
+    out.extend(key.chars().take(64).map(|character| {
+        let is_word = character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-');
+        if is_word { character } else { '_' }
+    }));
+    let own = out.get(begin..).unwrap_or_default();
+    if RESERVED.contains(&own) || ALSO_RESERVED.contains(&own) {
+        out.push('_');
+    }
+    out.push('"');
+}
+
+/// A JSON string of [`visible`] text.
+fn push_text(out: &mut String, text: &str, limit: usize) {
+    out.push('"');
+    show(text, limit, |character| {
         if matches!(character, '"' | '\\') {
             out.push('\\');
         }
         out.push(character);
-    }
+    });
     out.push('"');
 }
 
-/// `2006-01-02T15:04:05.000000Z`: six digits, or the host takes the whole line for text.
-fn timestamp(now: SystemTime) -> String {
+/// `"2006-01-02T15:04:05.000000Z"`: six digits, or the host takes the whole line for text.
+fn push_timestamp(out: &mut String, now: SystemTime) {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs();
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
     let micros = since.subsec_micros();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    write!(
+        out,
+        "\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z\""
+    )
+    .unwrap_or_default();
 }
 
 /// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar.
@@ -207,11 +203,7 @@ mod tests {
     use super::*;
 
     fn parsed(message: &str, fields: &[(&str, Scalar)]) -> Value {
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), v.clone()))
-            .collect();
-        let line = line(UNIX_EPOCH, "info", "agent", message, &fields);
+        let line = line(UNIX_EPOCH, "info", "agent", message, fields);
         assert!(line.len() <= LOG_LINE, "{}", line.len());
         assert!(
             line.trim_end_matches('\n')
@@ -227,7 +219,9 @@ mod tests {
     fn timestamps() {
         let check = |seconds, micros, expect| {
             let at = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros);
-            assert_eq!(timestamp(at), expect);
+            let mut text = String::new();
+            push_timestamp(&mut text, at);
+            assert_eq!(text, format!("\"{expect}\""));
         };
         check(0, 0, "1970-01-01T00:00:00.000000Z");
         check(951_782_399, 7, "2000-02-28T23:59:59.000007Z");

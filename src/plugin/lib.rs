@@ -13,6 +13,7 @@
 mod agent;
 mod broker;
 mod config;
+mod connection;
 mod environment;
 mod exchange;
 mod hclog;

@@ -34,8 +34,14 @@ pub(crate) const BROKER_WAIT: Duration = Duration::from_secs(5);
 /// One call to a host service.
 pub(crate) const HOST_CALL: Duration = Duration::from_secs(2);
 
-/// Measurements waiting for the host; more are dropped.
+/// Counters, and as many gauges, waiting for the host; further names are dropped.
 pub(crate) const MEASUREMENTS: usize = 256;
+
+/// Samples of summaries waiting for the host; more are dropped until it has taken these.
+pub(crate) const SAMPLES: usize = 8;
+
+/// The least time between two reports to the host. Each call costs as much as a small attestation.
+pub(crate) const METRICS_PAUSE: Duration = Duration::from_millis(250);
 
 /// Names taken from the host's list of services.
 pub(crate) const HOST_SERVICES: usize = 64;

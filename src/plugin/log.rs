@@ -62,8 +62,8 @@ fn write(line: &str) {
     io::stderr().lock().write_all(line.as_bytes()).ok();
 }
 
-fn text(key: &str, value: &str) -> (String, Scalar) {
-    (key.to_owned(), Scalar::Text(value.to_owned()))
+fn text(key: &'static str, value: &str) -> (&'static str, Scalar) {
+    (key, Scalar::Text(value.to_owned()))
 }
 
 /// The layer that turns events into lines, and where they go.
@@ -131,7 +131,7 @@ struct Fields<'a>(&'a mut Line);
 
 impl Fields<'_> {
     fn put(&mut self, field: &Field, value: Scalar) {
-        self.0.fields.push((field.name().to_owned(), value));
+        self.0.fields.push((field.name(), value));
     }
 }
 

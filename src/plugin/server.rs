@@ -115,7 +115,7 @@ impl<P: ServerAttestor> NodeAttestor for ServerService<P> {
         let wait = self.limits.peer_wait;
         let client_ip = client_ip(request.metadata());
         let mut inbound = request.into_inner();
-        Ok(Response::new(Outbound::spawn(move |outbound| async move {
+        let replies = Outbound::spawn(move |outbound| async move {
             let _seat = seat;
             // An answer before the first message was read races the host's sending of it.
             let first = Some(exchange::next(&mut inbound, wait).await);
@@ -135,7 +135,9 @@ impl<P: ServerAttestor> NodeAttestor for ServerService<P> {
             Ok(Some(AttestResponse {
                 response: Some(last),
             }))
-        })))
+        });
+        // The response's headers travel with the first reply: one write, and one wake-up of the host, less.
+        Ok(Response::new(replies.begun().await?))
     }
 }
 

@@ -16,13 +16,9 @@ use rustix::{
     process::geteuid,
     rand::{GetRandomFlags, getrandom},
 };
-use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::mpsc,
-    time::sleep,
-};
+use tokio::{net::UnixListener, sync::mpsc, time::sleep};
 
-use crate::{environment::SocketPlace, limits::SOCKET_PATH, stale};
+use crate::{connection::Connection, environment::SocketPlace, limits::SOCKET_PATH, stale};
 
 /// What the name of every directory of ours begins with.
 pub(crate) const PREFIX: &str = "spire-plugin-";
@@ -144,7 +140,7 @@ impl Admission {
 pub(crate) async fn accept(
     listener: UnixListener,
     admission: Admission,
-    accepted: mpsc::Sender<io::Result<UnixStream>>,
+    accepted: mpsc::Sender<io::Result<Connection>>,
 ) {
     loop {
         match listener.accept().await {
@@ -155,8 +151,15 @@ pub(crate) async fn accept(
                     .is_ok_and(|peer| admission.admits(peer.uid(), peer.gid()));
                 if !admitted {
                     tracing::warn!("connection by another user refused");
-                } else if accepted.send(Ok(stream)).await.is_err() {
-                    return;
+                    continue;
+                }
+                match stream.into_std().and_then(Connection::new) {
+                    Ok(connection) => {
+                        if accepted.send(Ok(connection)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "cannot take over a connection"),
                 }
             }
             Err(error) => {
@@ -210,6 +213,8 @@ fn group_in(table: &[u8], group: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::UnixStream;
+
     use super::*;
 
     fn place(base: &Path) -> SocketPlace {

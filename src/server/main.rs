@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         Err(refusal) => return refusal.report(),
     };
     plugin::log::install();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One thread for the streams: handing small work from thread to thread costs more than the work.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {

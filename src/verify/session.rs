@@ -20,7 +20,7 @@ use crate::{Reason, Rejection};
 /// A challenge that waits for its answer. Neither `Clone` nor `Copy`: one attempt.
 #[derive(Debug)]
 pub struct Pending {
-    ek: SubjectKey,
+    ek_hash: EkHash,
     certification: Certification,
     ak: AttestationKey,
     secret: Secret,
@@ -109,7 +109,7 @@ pub fn begin(
     Ok((
         challenge,
         Pending {
-            ek,
+            ek_hash: claimed,
             certification,
             ak,
             secret,
@@ -138,7 +138,7 @@ impl Pending {
             _ => return Err(Reason::MalformedResponse.into()),
         };
         Ok(Attested {
-            ek_hash: self.ek.ek_hash(),
+            ek_hash: self.ek_hash,
             certification: self.certification,
             ak_name: self.ak.name().clone(),
             method,
@@ -147,7 +147,7 @@ impl Pending {
 
     /// The hash of the EK that the peer claims to have; not proved yet.
     pub fn claimed_ek(&self) -> EkHash {
-        self.ek.ek_hash()
+        self.ek_hash
     }
 
     /// TPM library part 1, section 24: only the TPM that holds the EK, with the AK of this Name
