@@ -1,5 +1,6 @@
 //! The attestation handler: every await is visible, every decision is a pure call.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,7 @@ use plugin::{
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use verify::{Enrolment, Grant, Pending, Reason, Rejection, begin, decide};
+use verify::{Enrolment, Grant, Pending, Reason, Rejection, Request, decide};
 
 use crate::config::Settings;
 use crate::decision::Decision;
@@ -30,7 +31,8 @@ pub struct Attestor {
 impl Attestor {
     /// An attestor that reports to `metrics`.
     pub fn new(metrics: Metrics) -> Self {
-        let verifiers = Arc::new(Semaphore::new(MAX_VERIFICATIONS));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let verifiers = Arc::new(Semaphore::new(cores));
         Self {
             metrics,
             room: Room::default(),
@@ -50,11 +52,9 @@ impl Attestor {
         }
         let (challenge, pending) = self.begin(Arc::clone(settings), payload).await?;
         decision.claims(pending.claimed_ek());
-        let wait = settings.challenge_timeout;
-        let response = timeout(wait, exchange.challenge(challenge))
-            .await
-            .map_err(|_elapsed| Reason::Timeout)?
-            .map_err(instead_of_response)?;
+        exchange.patience(settings.challenge_timeout);
+        let response = exchange.challenge(challenge).await;
+        let response = response.map_err(instead_of_response)?;
         self.finish(Arc::clone(settings), pending, response, decision)
             .await
     }
@@ -64,17 +64,14 @@ impl Attestor {
         settings: Arc<Settings>,
         payload: Vec<u8>,
     ) -> Result<(Vec<u8>, Pending), Rejection> {
-        verifying(&self.verifiers, move || {
-            let anchors = settings.anchors();
-            begin(
-                &payload,
-                &settings.policy,
-                &anchors,
-                now(),
-                &mut SystemEntropy::new(),
-            )
-        })
-        .await
+        let anchors = settings.anchors();
+        let request = here(|| Request::read(payload, &settings.policy))?;
+        let is_costly = request.is_costly(&anchors);
+        let work = move || {
+            let mut entropy = SystemEntropy::new();
+            request.begin(&settings.policy, &anchors, now(), &mut entropy)
+        };
+        self.verifying(is_costly, work).await
     }
 
     /// The store is asked only after the proof has been verified: a peer learns nothing about other
@@ -86,16 +83,37 @@ impl Attestor {
         response: Vec<u8>,
         decision: &mut Decision,
     ) -> Result<Grant, Rejection> {
-        let (attested, enrolment, settings) = verifying(&self.verifiers, move || {
+        let may_wait = pending.is_costly() || settings.look_up_may_wait();
+        let work = move || {
             let attested = pending.finish(&response)?;
             let enrolment = settings.enrolment(&attested.ek_hash());
             Ok((attested, enrolment, settings))
-        })
-        .await?;
+        };
+        let (attested, enrolment, settings) = self.verifying(may_wait, work).await?;
         let known = enrolment.as_ref().copied();
         decision.proved(&attested, known.unwrap_or(Enrolment::NotKept));
         let enrolment = enrolment?;
         decide(&attested, enrolment, &settings.policy)
+    }
+
+    /// Runs work that takes long on a thread of its own, a bounded number of times at once, so that
+    /// who brings little does not wait behind who brings much; and other work here and now, since
+    /// handing it over would cost as much as it does.
+    async fn verifying<T: Send + 'static>(
+        &self,
+        takes_long: bool,
+        work: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
+    ) -> Result<T, Rejection> {
+        if !takes_long {
+            return here(work);
+        }
+        let permit = Arc::clone(&self.verifiers).acquire_owned().await;
+        let permit = permit.map_err(|_closed| Reason::InternalError)?;
+        let work = spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        work.await.map_err(|_panic| Reason::InternalError)?
     }
 }
 
@@ -153,6 +171,13 @@ impl ServerAttestor for Attestor {
 }
 
 impl Settings {
+    /// A look-up over a network may take any time.
+    fn look_up_may_wait(&self) -> bool {
+        self.hashes
+            .as_ref()
+            .is_some_and(|hashes| !hashes.is_local())
+    }
+
     fn enrolment(&self, hash: &evidence::EkHash) -> Result<Enrolment, Rejection> {
         let Some(hashes) = &self.hashes else {
             return Ok(Enrolment::NotKept);
@@ -168,18 +193,9 @@ impl Settings {
     }
 }
 
-/// Runs `work` where blocking is allowed, a bounded number of times at once.
-async fn verifying<T: Send + 'static>(
-    verifiers: &Arc<Semaphore>,
-    work: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
-) -> Result<T, Rejection> {
-    let permit = Arc::clone(verifiers).acquire_owned().await;
-    let permit = permit.map_err(|_closed| Reason::InternalError)?;
-    let work = spawn_blocking(move || {
-        let _permit = permit;
-        work()
-    });
-    work.await.map_err(|_panic| Reason::InternalError)?
+/// A panic is our own fault, and ends this attestation alone.
+fn here<T>(work: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_reported| Reason::InternalError)?
 }
 
 /// Seconds since the epoch; a clock before it counts as the epoch.
@@ -190,20 +206,54 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Verifications at the same time; more wait for their turn.
-const MAX_VERIFICATIONS: usize = 64;
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        runtime.unwrap().block_on(work)
+    }
+
+    fn attestor() -> Attestor {
+        Attestor {
+            verifiers: Arc::new(Semaphore::new(1)),
+            ..Attestor::new(Metrics::nowhere())
+        }
+    }
 
     #[test]
     fn a_panic_while_verifying_is_a_refusal_and_our_own_fault() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let verifiers = Arc::new(Semaphore::new(1));
-        let work = verifying(&verifiers, || -> Result<(), _> { panic!("on purpose") });
-        let rejection = runtime.unwrap().block_on(work).unwrap_err();
-        assert_eq!(rejection.reason, Reason::InternalError);
-        assert_eq!(verifiers.available_permits(), 1);
+        for takes_long in [false, true] {
+            let attestor = attestor();
+            let work = attestor.verifying(takes_long, || -> Result<(), _> { panic!("on purpose") });
+            assert_eq!(run(work).unwrap_err().reason, Reason::InternalError);
+            assert_eq!(attestor.verifiers.available_permits(), 1);
+        }
+    }
+
+    #[test]
+    fn work_that_takes_long_keeps_nobody_waiting_but_its_like() {
+        let attestor = attestor();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        run(async {
+            let long = attestor.verifying(true, move || Ok(held.recv().is_ok()));
+            let more = attestor.verifying(true, || Ok("after it"));
+            let short = async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let done = attestor.verifying(false, || Ok("meanwhile")).await;
+                release.send(()).unwrap();
+                done
+            };
+            let (long, more, short) = tokio::join!(long, more, short);
+            assert_eq!(
+                (long, more, short),
+                (Ok(true), Ok("after it"), Ok("meanwhile"))
+            );
+        });
     }
 }

@@ -10,6 +10,7 @@ use evidence::EkHash;
 #[derive(Debug, Clone)]
 pub struct HashDirectory {
     path: PathBuf,
+    is_local: bool,
 }
 
 /// The path is no directory that can be read.
@@ -38,9 +39,15 @@ impl HashDirectory {
         Ok((
             Self {
                 path: path.to_owned(),
+                is_local: is_local(path),
             },
             odd,
         ))
+    }
+
+    /// Whether the kernel answers from this machine's own memory and disks.
+    pub fn is_local(&self) -> bool {
+        self.is_local
     }
 
     /// Whether an EK is enrolled; asked of the file system each time.
@@ -68,6 +75,26 @@ impl HashDirectory {
     }
 }
 
+/// What cannot be asked, or is not known to be local, counts as remote.
+fn is_local(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|found| {
+        u32::try_from(found.f_type).is_ok_and(|kind| LOCAL_FILE_SYSTEMS.contains(&kind))
+    })
+}
+
+/// Their magic numbers in `linux/magic.h`: ext, XFS, Btrfs, F2FS, tmpfs, ramfs, overlay, SquashFS, EROFS.
+const LOCAL_FILE_SYSTEMS: [u32; 9] = [
+    0xEF53,
+    0x5846_5342,
+    0x9123_683E,
+    0xF2F5_2010,
+    0x0102_1994,
+    0x8584_58F6,
+    0x794C_7630,
+    0x7371_7368,
+    0xE0F5_E1E2,
+];
+
 fn is_hash(name: &str) -> bool {
     EkHash::from_hex(name).is_some_and(|hash| hash.hex() == name)
 }
@@ -80,6 +107,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn only_known_file_systems_count_as_local() {
+        assert!(is_local(Path::new("/dev/shm")), "tmpfs");
+        assert!(!is_local(Path::new("/proc")), "neither memory nor disk");
+        assert!(!is_local(Path::new("/nowhere")));
+    }
 
     const HASH: &str = "00000000000000000000000000000000000000000000000000000000000000ab";
 

@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use evidence::{Curve, SubjectKey};
+
 use crate::Reason;
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, EkCertificate};
 use crate::distinguished_name::DistinguishedName;
 use crate::issuer::sound_issuer;
 
@@ -80,6 +82,17 @@ impl Anchors {
         self.earliest_expiry
     }
 
+    /// Whether the operator's certificates of the issuer's name are many, or sign with large curves.
+    pub(crate) fn may_search_long(&self, leaf: &EkCertificate) -> bool {
+        let issuers = || self.named(&leaf.certificate().issuer);
+        issuers().count() > FEW_ISSUERS
+            || issuers().any(|issuer| {
+                !issuer.is_anchor
+                    || matches!(&issuer.certificate.key,
+                        SubjectKey::Ec { curve, .. } if *curve != Curve::P256)
+            })
+    }
+
     /// An unusable certificate is kept: a chain that needs it is refused for its very reason.
     fn add(&mut self, authority: Authority) -> Result<(), Reason> {
         let sound = sound_issuer(&authority.certificate).map_err(|rejection| rejection.reason);
@@ -115,3 +128,6 @@ impl Anchors {
             .filter_map(|index| self.authorities.get(*index))
     }
 }
+
+/// CAs of one name that are tried without further ado: one, and its successor.
+const FEW_ISSUERS: usize = 2;

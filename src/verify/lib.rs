@@ -38,5 +38,5 @@ pub use key::parse_public_key;
 pub use policy::{EkKind, EkTrust, Enrolment, Grant, LegacyAgents, Policy, decide};
 pub use quote::Quoted;
 pub use rejection::{Fault, Reason, Rejection};
-pub use session::{Attested, Certification, Method, Pending, begin};
+pub use session::{Attested, Certification, Method, Pending, Request, begin};
 pub use tpm_description::{TpmDescription, Vendor};

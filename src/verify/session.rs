@@ -1,8 +1,9 @@
 //! One attestation as states that are consumed: a challenge is begun once and finished once.
 
 use evidence::{
-    Capability, Challenge, ChallengeExtension, Credential, EkHash, EkProfile, Evidence, Hash,
-    Malformed, Name, Offer, OfferExtension, Response, Secret, SubjectKey, Transcript, VERSION,
+    Capability, Challenge, ChallengeExtension, Credential, Curve, EkHash, EkProfile, Evidence,
+    Hash, Malformed, Name, Offer, OfferExtension, Response, Secret, SubjectKey, Transcript,
+    VERSION,
 };
 use subtle::ConstantTimeEq;
 
@@ -66,7 +67,17 @@ enum Expected {
     Secret,
 }
 
-/// Judges an offer and makes the challenge that only the TPM of its EK can answer.
+/// A payload that was read and not judged yet.
+#[derive(Debug)]
+pub struct Request {
+    payload: Vec<u8>,
+    offer: Offer,
+    generation: Generation,
+    ek: SubjectKey,
+    certificate: Option<EkCertificate>,
+}
+
+/// Reads and judges an offer and makes the challenge: [`Request::read`] and [`Request::begin`].
 ///
 /// `payload` is the first message as it travelled, `now` in seconds since the epoch.
 pub fn begin(
@@ -76,46 +87,96 @@ pub fn begin(
     now: i64,
     entropy: &mut impl Entropy,
 ) -> Result<(Vec<u8>, Pending), Rejection> {
-    let offer = read_offer(payload)?;
-    let generation = choose_generation(offer.extension.as_ref(), policy.legacy_agents)?;
-    let (ek, certificate) = read_ek(&offer)?;
-    let claimed = ek.ek_hash();
-    let judge = || -> Result<_, Rejection> {
-        let profile = check_ek(&ek, policy)?;
-        let ak = check_ak(&offer, &ek, generation)?;
-        let certification = certify(certificate.as_ref(), &offer, policy, anchors, now)?;
-        Ok((profile, ak, certification))
-    };
-    let (profile, ak, certification) = judge().map_err(|rejection| rejection.about(claimed))?;
-    let secret = Secret::new(fresh::<32>(entropy)?.to_vec());
-    let seed = fresh::<64>(entropy)?;
-    let seed = seed.get(..profile.hash.size()).unwrap_or_default();
-    let credential = Credential::make(&ek, profile, ak.name(), &secret, seed)
-        .map_err(|_bad| Reason::MalformedKey)?;
-    let extension = match generation {
-        Generation::First => None,
-        Generation::Current => Some(ChallengeExtension {
-            version: VERSION,
-            nonce: fresh(entropy)?,
-            pcrs: policy.pcrs.clone(),
-        }),
-    };
-    let challenge = Challenge {
-        credential,
-        extension,
+    Request::read(payload.to_vec(), policy)?.begin(policy, anchors, now, entropy)
+}
+
+impl Request {
+    /// Reads an offer; `payload` is the first message as it travelled.
+    pub fn read(payload: Vec<u8>, policy: &Policy) -> Result<Self, Rejection> {
+        let offer = read_offer(&payload)?;
+        let generation = choose_generation(offer.extension.as_ref(), policy.legacy_agents)?;
+        let (ek, certificate) = read_ek(&offer)?;
+        Ok(Self {
+            payload,
+            offer,
+            generation,
+            ek,
+            certificate,
+        })
     }
-    .encode();
-    let expected = Expected::of(generation, policy, payload, &challenge);
-    Ok((
-        challenge,
-        Pending {
-            ek_hash: claimed,
-            certification,
-            ak,
-            secret,
-            expected,
-        },
-    ))
+
+    /// Whether judging it may take many times as long as it takes for most machines: the peer chose
+    /// large curves, or a chain to search for.
+    pub fn is_costly(&self, anchors: &Anchors) -> bool {
+        let offered = self.offer.extension.as_ref();
+        let searches = |certificate| {
+            offered.is_some_and(|offer| !offer.ek_intermediates.is_empty())
+                || anchors.may_search_long(certificate)
+        };
+        is_costly(&self.ek) || self.certificate.as_ref().is_some_and(searches)
+    }
+
+    /// Judges the offer and makes the challenge that only the TPM of its EK can answer. `now` is in
+    /// seconds since the epoch.
+    pub fn begin(
+        self,
+        policy: &Policy,
+        anchors: &Anchors,
+        now: i64,
+        entropy: &mut impl Entropy,
+    ) -> Result<(Vec<u8>, Pending), Rejection> {
+        let claimed = self.ek.ek_hash();
+        let (profile, ak, certification) = self
+            .judge(policy, anchors, now)
+            .map_err(|rejection| rejection.about(claimed))?;
+        let secret = Secret::new(fresh::<32>(entropy)?.to_vec());
+        let seed = fresh::<64>(entropy)?;
+        let seed = seed.get(..profile.hash.size()).unwrap_or_default();
+        let credential = Credential::make(&self.ek, profile, ak.name(), &secret, seed)
+            .map_err(|_bad| Reason::MalformedKey)?;
+        let extension = match self.generation {
+            Generation::First => None,
+            Generation::Current => Some(ChallengeExtension {
+                version: VERSION,
+                nonce: *fresh(entropy)?,
+                pcrs: policy.pcrs.clone(),
+            }),
+        };
+        let challenge = Challenge {
+            credential,
+            extension,
+        }
+        .encode();
+        let expected = Expected::of(self.generation, policy, &self.payload, &challenge);
+        Ok((
+            challenge,
+            Pending {
+                ek_hash: claimed,
+                certification,
+                ak,
+                secret,
+                expected,
+            },
+        ))
+    }
+
+    fn judge(
+        &self,
+        policy: &Policy,
+        anchors: &Anchors,
+        now: i64,
+    ) -> Result<(EkProfile, AttestationKey, Certification), Rejection> {
+        let profile = check_ek(&self.ek, policy)?;
+        let ak = check_ak(&self.offer, &self.ek, self.generation)?;
+        let certificate = self.certificate.as_ref();
+        let certification = certify(certificate, &self.offer, policy, anchors, now)?;
+        Ok((profile, ak, certification))
+    }
+}
+
+/// Computing with the larger curves takes many times as long as with RSA and P-256.
+fn is_costly(key: &SubjectKey) -> bool {
+    matches!(key, SubjectKey::Ec { curve, .. } if *curve != Curve::P256)
 }
 
 impl Pending {
@@ -127,7 +188,7 @@ impl Pending {
         })?;
         let method = match (&self.expected, response) {
             (Expected::Secret, Response::Secret(secret)) => {
-                self.check_secret(&secret)?;
+                self.check_secret(secret.expose())?;
                 Method::Credential
             }
             (Expected::Proof { transcript, pcrs }, Response::Proof(proof)) => {
@@ -143,6 +204,11 @@ impl Pending {
             ak_name: self.ak.name().clone(),
             method,
         })
+    }
+
+    /// Whether judging the answer may take many times as long as it takes for most machines.
+    pub fn is_costly(&self) -> bool {
+        is_costly(self.ak.key())
     }
 
     /// The hash of the EK that the peer claims to have; not proved yet.

@@ -2,6 +2,7 @@
 
 mod attestation_keys;
 mod certified;
+mod costs;
 mod enrolments;
 mod first_generation;
 mod messages;
