@@ -1,6 +1,6 @@
 //! The certificate authorities that an operator trusts, indexed so that their number costs nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use evidence::{Curve, SubjectKey};
 
@@ -8,6 +8,8 @@ use crate::Reason;
 use crate::certificate::{Certificate, EkCertificate};
 use crate::distinguished_name::DistinguishedName;
 use crate::issuer::sound_issuer;
+use crate::revocation::Revocation;
+use crate::terms::{Anchor, Terms, Waiver};
 
 /// Anchors and the intermediates that an operator adds to them. Immutable: a reload makes a new one.
 ///
@@ -19,6 +21,9 @@ pub struct Anchors {
     by_subject: HashMap<DistinguishedName, Vec<usize>>,
     usable: usize,
     earliest_expiry: Option<i64>,
+    /// What any of the anchors waives.
+    waivers: BTreeSet<Waiver>,
+    pub(crate) revocation: Revocation,
 }
 
 /// A certificate that cannot be part of any chain. It does no harm to the others.
@@ -34,27 +39,30 @@ pub struct UnusableCertificate {
 #[derive(Debug)]
 pub(crate) struct Authority {
     pub(crate) certificate: Certificate,
-    pub(crate) is_anchor: bool,
+    /// The terms of an anchor; `None` for an intermediate.
+    pub(crate) terms: Option<Terms>,
 }
 
 impl Anchors {
     /// From certificates in DER. What can be no issuer now or ever is reported; a duplicate counts
     /// once, as an anchor if it is one in either place.
     pub fn new(
-        anchors: impl IntoIterator<Item = Vec<u8>>,
+        anchors: impl IntoIterator<Item = impl Into<Anchor>>,
         intermediates: impl IntoIterator<Item = Vec<u8>>,
     ) -> (Self, Vec<UnusableCertificate>) {
         let mut all = Self::default();
         let mut unusable = Vec::new();
         let mut known = HashSet::new();
-        let anchors = anchors.into_iter().map(|der| (der, true));
-        let intermediates = intermediates.into_iter().map(|der| (der, false));
-        for (index, (der, is_anchor)) in anchors.chain(intermediates).enumerate() {
+        let anchors = anchors.into_iter().map(|anchor| {
+            let Anchor { der, terms } = anchor.into();
+            (der, Some(terms))
+        });
+        let intermediates = intermediates.into_iter().map(|der| (der, None));
+        for (index, (der, terms)) in anchors.chain(intermediates).enumerate() {
             let outcome = match Certificate::read(&der) {
-                Ok(certificate) if known.insert(certificate.fingerprint()) => all.add(Authority {
-                    certificate,
-                    is_anchor,
-                }),
+                Ok(certificate) if known.insert(certificate.fingerprint()) => {
+                    all.add(Authority { certificate, terms })
+                }
                 Ok(_) => Ok(()),
                 Err(rejection) => Err(rejection.reason),
             };
@@ -87,7 +95,7 @@ impl Anchors {
         let issuers = || self.named(&leaf.certificate().issuer);
         issuers().count() > FEW_ISSUERS
             || issuers().any(|issuer| {
-                !issuer.is_anchor
+                issuer.terms.is_none()
                     || matches!(&issuer.certificate.key,
                         SubjectKey::Ec { curve, .. } if *curve != Curve::P256)
             })
@@ -97,7 +105,9 @@ impl Anchors {
     fn add(&mut self, authority: Authority) -> Result<(), Reason> {
         let sound = sound_issuer(&authority.certificate).map_err(|rejection| rejection.reason);
         if sound.is_ok() {
-            self.usable += usize::from(authority.is_anchor);
+            self.usable += usize::from(authority.terms.is_some());
+            let waivers = authority.terms.iter().flat_map(|terms| &terms.waivers);
+            self.waivers.extend(waivers);
             let expiry = authority.certificate.not_after;
             self.earliest_expiry = Some(
                 self.earliest_expiry
@@ -111,6 +121,11 @@ impl Anchors {
             .push(self.authorities.len());
         self.authorities.push(authority);
         sound
+    }
+
+    /// Whether any anchor waives the rule.
+    pub(crate) fn waives(&self, waiver: Waiver) -> bool {
+        self.waivers.contains(&waiver)
     }
 
     /// The operator's certificates of a name, anchors first.

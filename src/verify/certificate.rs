@@ -6,6 +6,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Version;
 
 use crate::certificate_signature::CertificateSignature;
+use crate::denials::Presented;
 use crate::der::{self, Element};
 use crate::distinguished_name::DistinguishedName;
 use crate::extensions::Extensions;
@@ -82,6 +83,10 @@ pub(crate) struct Certificate {
     signed: Vec<u8>,
     signature: Vec<u8>,
     pub(crate) is_version_3: bool,
+    /// The contents octets, as they stand.
+    pub(crate) serial: Vec<u8>,
+    /// SHA-256 of the issuer's name in DER.
+    issuer_hash: [u8; 32],
     pub(crate) issuer: DistinguishedName,
     pub(crate) subject: DistinguishedName,
     /// Unix seconds.
@@ -115,6 +120,8 @@ impl Certificate {
             signed: signed.to_vec(),
             signature: x509.signature_value.data.to_vec(),
             is_version_3: x509.version() == X509Version::V3,
+            serial: x509.raw_serial().to_vec(),
+            issuer_hash: sha_256(x509.issuer().as_raw()),
             issuer: DistinguishedName::read(x509.issuer()),
             subject: DistinguishedName::read(x509.subject()),
             not_before: x509.validity().not_before.timestamp(),
@@ -140,11 +147,21 @@ impl Certificate {
 
     /// SHA-256 of the DER.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
-        Hash::Sha256
-            .digest(&[&self.der])
-            .try_into()
-            .unwrap_or_default()
+        sha_256(&self.der)
     }
+
+    /// What an operator may deny the certificate by.
+    pub(crate) fn presented(&self) -> Presented {
+        Presented {
+            fingerprint: self.fingerprint(),
+            issuer: self.issuer_hash,
+            serial: self.serial.clone(),
+        }
+    }
+}
+
+fn sha_256(bytes: &[u8]) -> [u8; 32] {
+    Hash::Sha256.digest(&[bytes]).try_into().unwrap_or_default()
 }
 
 /// The members that a certificate has and no others, which the X.509 reader leaves open. Returns

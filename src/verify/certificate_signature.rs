@@ -3,7 +3,8 @@
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
-    ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm, UnparsedPublicKey,
+    ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm,
+    RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey,
 };
 use evidence::{Curve, Hash, SubjectKey};
 use x509_parser::signature_algorithm::RsaSsaPssParams;
@@ -17,6 +18,8 @@ use crate::rsa::{pkcs1, pss, rsa_verifies};
 pub(crate) enum CertificateSignature {
     /// RSASSA-PKCS1-v1_5.
     RsaPkcs1(Hash),
+    /// RSASSA-PKCS1-v1_5 with SHA-1, which counts only below an anchor that waives the rule.
+    RsaPkcs1Sha1,
     /// RSASSA-PSS with MGF1 over the same hash and a salt of the digest's size.
     RsaPss(Hash),
     /// ECDSA.
@@ -26,7 +29,8 @@ pub(crate) enum CertificateSignature {
 impl CertificateSignature {
     /// The algorithm of an AlgorithmIdentifier (RFC 4055, RFC 5758).
     ///
-    /// NIST SP 800-131A rev. 2, section 9: SHA-1, and all that is older, may not be used to sign.
+    /// NIST SP 800-131A rev. 2, section 9: SHA-1, and all that is older, may not be used to sign. What
+    /// is read of it here is for [`Self::is_weak`] to refuse.
     pub(crate) fn read(identifier: &AlgorithmIdentifier<'_>) -> Result<Self, Reason> {
         match identifier.algorithm.to_id_string().as_str() {
             "1.2.840.113549.1.1.11" => Ok(Self::RsaPkcs1(Hash::Sha256)),
@@ -36,13 +40,18 @@ impl CertificateSignature {
             "1.2.840.10045.4.3.2" => Ok(Self::Ecdsa(Hash::Sha256)),
             "1.2.840.10045.4.3.3" => Ok(Self::Ecdsa(Hash::Sha384)),
             "1.2.840.10045.4.3.4" => Ok(Self::Ecdsa(Hash::Sha512)),
-            // RSA with MD2, MD5 and SHA-1; ECDSA with SHA-1.
-            "1.2.840.113549.1.1.2"
-            | "1.2.840.113549.1.1.4"
-            | "1.2.840.113549.1.1.5"
-            | "1.2.840.10045.4.1" => Err(Reason::WeakSignatureAlg),
+            "1.2.840.113549.1.1.5" => Ok(Self::RsaPkcs1Sha1),
+            // RSA with MD2 and MD5; ECDSA with SHA-1.
+            "1.2.840.113549.1.1.2" | "1.2.840.113549.1.1.4" | "1.2.840.10045.4.1" => {
+                Err(Reason::WeakSignatureAlg)
+            }
             _ => Err(Reason::UnsupportedSignatureAlg),
         }
+    }
+
+    /// Whether the rule on hashes has to be waived.
+    pub(crate) fn is_weak(self) -> bool {
+        self == Self::RsaPkcs1Sha1
     }
 
     /// Whether `key` made `signature` over `message`. A key of another kind did not.
@@ -51,6 +60,13 @@ impl CertificateSignature {
             (Self::RsaPkcs1(hash), SubjectKey::Rsa { modulus, exponent }) => {
                 rsa_verifies(pkcs1(hash), modulus, *exponent, message, signature)
             }
+            (Self::RsaPkcs1Sha1, SubjectKey::Rsa { modulus, exponent }) => rsa_verifies(
+                Some(&RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY),
+                modulus,
+                *exponent,
+                message,
+                signature,
+            ),
             (Self::RsaPss(hash), SubjectKey::Rsa { modulus, exponent }) => {
                 rsa_verifies(pss(hash), modulus, *exponent, message, signature)
             }

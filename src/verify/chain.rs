@@ -7,8 +7,11 @@ use evidence::{SubjectKey, limits};
 
 use crate::anchors::Anchors;
 use crate::certificate::{Certificate, EkCertificate};
+use crate::certificate_signature::CertificateSignature;
 use crate::issuer::sound_issuer_of_path;
 use crate::leaf::EkLeaf;
+use crate::revocation::CrlPolicy;
+use crate::terms::{Terms, Waiver};
 use crate::tpm_description::TpmDescription;
 use crate::{Reason, Rejection};
 
@@ -24,6 +27,8 @@ const MAX_SIGNATURE_CHECKS: usize = 32;
 pub struct ChainOptions {
     /// Whether the EK certificate itself may have expired.
     pub accept_expired_leaf: bool,
+    /// What becomes of certificates that no revocation list is about.
+    pub crl_policy: CrlPolicy,
 }
 
 /// An EK that a chain of certificates, ending at one of the operator's anchors, says is in a TPM.
@@ -31,7 +36,7 @@ pub struct ChainOptions {
 #[derive(Debug, Clone)]
 pub struct CertifiedEk {
     key: SubjectKey,
-    description: TpmDescription,
+    description: Option<TpmDescription>,
     anchor: [u8; 32],
     expired: bool,
 }
@@ -42,9 +47,10 @@ impl CertifiedEk {
         &self.key
     }
 
-    /// What the certificate says about the TPM that it is in.
-    pub fn description(&self) -> &TpmDescription {
-        &self.description
+    /// What the certificate says about the TPM that it is in; `None` where the anchor's terms excuse
+    /// it from saying anything.
+    pub fn description(&self) -> Option<&TpmDescription> {
+        self.description.as_ref()
     }
 
     /// SHA-256 of the anchor's DER.
@@ -81,25 +87,42 @@ impl Anchors {
         options: ChainOptions,
     ) -> (Result<CertifiedEk, Rejection>, usize) {
         let own = EkLeaf::check(leaf, now, options.accept_expired_leaf);
+        let own = own.and_then(|own| self.waivable(own));
         let (own, offered) = match own.and_then(|own| Ok((own, read_offered(offered)?))) {
             Ok(both) => both,
             Err(rejection) => return (Err(rejection), 0),
         };
         let mut search = Search {
             anchors: self,
+            leaf: &own,
             offered: &offered,
             now,
+            crl_policy: options.crl_policy,
             checks: 0,
             best: None,
         };
         let found = search.extend(&mut vec![leaf.certificate()]);
+        let refusal = found.is_none().then(|| search.refusal());
+        let checks = search.checks;
         let outcome = found.map(|anchor| CertifiedEk {
             key: leaf.key().clone(),
             description: own.description,
             anchor,
             expired: own.is_expired,
         });
-        (outcome.ok_or_else(|| search.refusal()), search.checks)
+        (
+            outcome.ok_or_else(|| refusal.unwrap_or_else(|| Reason::UntrustedChain.into())),
+            checks,
+        )
+    }
+
+    /// A rule that no anchor waives is broken whatever the chain.
+    fn waivable(&self, leaf: EkLeaf) -> Result<EkLeaf, Rejection> {
+        let hopeless = |(waiver, _): &&(Waiver, Rejection)| !self.waives(*waiver);
+        match leaf.broken.iter().find(hopeless) {
+            Some((_, rejection)) => Err(rejection.clone()),
+            None => Ok(leaf),
+        }
     }
 }
 
@@ -116,8 +139,10 @@ fn read_offered(offered: &[Vec<u8>]) -> Result<Vec<Certificate>, Rejection> {
 
 struct Search<'a> {
     anchors: &'a Anchors,
+    leaf: &'a EkLeaf,
     offered: &'a [Certificate],
     now: i64,
+    crl_policy: CrlPolicy,
     checks: usize,
     best: Option<(Weight, Rejection)>,
 }
@@ -143,32 +168,28 @@ impl<'a> Search<'a> {
     /// first, at most [`MAX_PATH`] deep.
     fn extend(&mut self, path: &mut Vec<&'a Certificate>) -> Option<[u8; 32]> {
         let child = *path.last()?;
-        if let Err(reason) = child.signature_algorithm {
-            let detail = format!(
-                "signature of \"{}\" by \"{}\"",
-                child.subject.text(),
-                child.issuer.text()
-            );
-            self.dead_end(
-                path,
-                Finding::BrokenRule,
-                Rejection::because(reason, detail),
-            );
+        if let Err(reason) = self.usable_algorithm(child) {
+            let rejection = Rejection::because(reason, signature_of(child));
+            self.dead_end(path, Finding::BrokenRule, rejection);
             return None;
         }
         let candidates = self.candidates(child, path);
         if candidates.is_empty() {
             self.dead_end(path, Finding::NoIssuer, no_issuer(child));
         }
-        for (issuer, is_anchor) in candidates {
+        for (issuer, terms) in candidates {
             if self.is_exhausted() {
                 return None;
             }
             if !self.vouches(issuer, path) {
                 continue;
             }
-            if is_anchor {
-                return Some(issuer.fingerprint());
+            if let Some(terms) = terms {
+                match self.ends(path, terms) {
+                    Ok(()) => return Some(issuer.fingerprint()),
+                    Err(rejection) => self.dead_end(path, Finding::BrokenRule, rejection),
+                }
+                continue;
             }
             path.push(issuer);
             let found = self.extend(path);
@@ -178,6 +199,34 @@ impl<'a> Search<'a> {
             }
         }
         None
+    }
+
+    /// NIST SP 800-131A rev. 2, section 9, unless an anchor waives it.
+    fn usable_algorithm(&self, certificate: &Certificate) -> Result<(), Reason> {
+        let algorithm = certificate.signature_algorithm?;
+        if algorithm.is_weak() && !self.anchors.waives(Waiver::Sha1) {
+            return Err(Reason::WeakSignatureAlg);
+        }
+        Ok(())
+    }
+
+    /// Whether an anchor on these terms ends the verified path.
+    fn ends(&self, path: &[&Certificate], terms: &Terms) -> Result<(), Rejection> {
+        let is_weak = |certificate: &&&Certificate| {
+            let algorithm = certificate.signature_algorithm;
+            algorithm.is_ok_and(CertificateSignature::is_weak)
+        };
+        if let Some(weak) = path.iter().find(is_weak)
+            && !terms.waivers.contains(&Waiver::Sha1)
+        {
+            return Err(Rejection::because(
+                Reason::WeakSignatureAlg,
+                signature_of(weak),
+            ));
+        }
+        self.leaf.fits(terms)?;
+        self.anchors
+            .check_revocation(path, self.crl_policy, self.now)
     }
 
     /// Whether `issuer` may be, and is, the issuer of the last certificate in the path.
@@ -229,17 +278,17 @@ impl<'a> Search<'a> {
         &self,
         child: &Certificate,
         path: &[&Certificate],
-    ) -> Vec<(&'a Certificate, bool)> {
+    ) -> Vec<(&'a Certificate, Option<&'a Terms>)> {
         let own = self
             .anchors
             .named(&child.issuer)
-            .map(|own| (&own.certificate, own.is_anchor));
+            .map(|own| (&own.certificate, own.terms.as_ref()));
         let offered = self
             .offered
             .iter()
             .filter(|offered| offered.subject == child.issuer);
         let mut candidates: Vec<_> = own
-            .chain(offered.map(|offered| (offered, false)))
+            .chain(offered.map(|offered| (offered, None)))
             .filter(|(issuer, _)| {
                 !path
                     .iter()
@@ -275,6 +324,14 @@ impl<'a> Search<'a> {
             .take()
             .map_or_else(|| Reason::UntrustedChain.into(), |(_, rejection)| rejection)
     }
+}
+
+fn signature_of(child: &Certificate) -> String {
+    format!(
+        "signature of \"{}\" by \"{}\"",
+        child.subject.text(),
+        child.issuer.text()
+    )
 }
 
 /// Names what an operator has to find.

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use x509_parser::extensions::{
-    ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension, X509Extension,
+    DistributionPointName, ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension, X509Extension,
 };
 
 use crate::der;
+use crate::distinguished_name::DistinguishedName;
 use crate::printable::printable;
 use crate::tpm_description::TpmDescription;
 
@@ -22,6 +23,10 @@ pub(crate) struct Extensions {
     pub(crate) authority_key_id: Option<Vec<u8>>,
     /// Where the issuer's certificate may be had; printable.
     pub(crate) authority_info: Option<String>,
+    /// The names of the distribution points of revocation lists.
+    pub(crate) crl_points: Vec<String>,
+    /// Who issues the revocation lists of this certificate, where that is not its issuer.
+    pub(crate) crl_issuers: Vec<DistinguishedName>,
     /// A critical extension that nothing here evaluates; printable.
     pub(crate) unknown_critical: Option<String>,
 }
@@ -124,6 +129,20 @@ impl Extensions {
             ParsedExtension::AuthorityKeyIdentifier(id) => {
                 self.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
             }
+            ParsedExtension::CRLDistributionPoints(points) => {
+                for point in points.iter().take(MAX_POINTS) {
+                    if let Some(DistributionPointName::FullName(names)) = &point.distribution_point
+                    {
+                        self.crl_points.extend(point_names(names));
+                    }
+                    let issuers = point.crl_issuer.iter().flatten();
+                    self.crl_issuers
+                        .extend(issuers.filter_map(|name| match name {
+                            GeneralName::DirectoryName(name) => Some(DistinguishedName::read(name)),
+                            _ => None,
+                        }));
+                }
+            }
             ParsedExtension::AuthorityInfoAccess(access) => {
                 self.authority_info = access
                     .iter()
@@ -137,6 +156,11 @@ impl Extensions {
         }
         Ok(())
     }
+}
+
+/// The names of a distribution point, comparable.
+pub(crate) fn point_names(names: &[GeneralName<'_>]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
 }
 
 impl Purposes {
@@ -158,5 +182,7 @@ const AIK_CERTIFICATE: &str = "2.23.133.8.3";
 const SUBJECT_DIRECTORY_ATTRIBUTES: &str = "2.5.29.9";
 /// id-ad-caIssuers (RFC 5280, 4.2.2.1).
 const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
+/// Distribution points looked at; certificates have one or two.
+const MAX_POINTS: usize = 8;
 const MAX_OID: usize = 128;
 const MAX_URI: usize = 256;

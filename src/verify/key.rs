@@ -57,10 +57,6 @@ pub(crate) fn sound_key(key: &SubjectKey) -> Result<(), Rejection> {
     if EkProfile::of(key).is_none() {
         return Err(unsupported("the RSA modulus has a size of no template"));
     }
-    // CVE-2017-15361: keys of the flawed generator are factored in practice.
-    if matches!(key, SubjectKey::Rsa { modulus, .. } if has_roca_fingerprint(modulus)) {
-        return Err(Reason::RocaKey.into());
-    }
     Ok(())
 }
 
@@ -103,6 +99,10 @@ fn sound_rsa(modulus: &[u8], exponent: u64) -> Result<(), Rejection> {
             Reason::WeakKey,
             "the RSA exponent is not 65537",
         ));
+    }
+    // CVE-2017-15361: keys of the flawed generator are factored in practice.
+    if has_roca_fingerprint(modulus) {
+        return Err(Reason::RocaKey.into());
     }
     Ok(())
 }

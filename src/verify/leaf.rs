@@ -9,15 +9,20 @@ use x509_parser::extensions::KeyUsage;
 
 use crate::certificate::{Certificate, EkCertificate};
 use crate::key::sound_key;
+use crate::terms::{Terms, Waiver};
 use crate::tpm_description::TpmDescription;
 use crate::{Reason, Rejection};
 
-/// What a certificate proves of itself once every rule of an EK certificate holds.
+/// What a certificate proves of itself once every rule of an EK certificate holds, but for those
+/// that an anchor may waive.
 #[derive(Debug)]
 pub(crate) struct EkLeaf {
-    pub(crate) description: TpmDescription,
-    /// Whether it has expired and that was accepted.
+    /// `None` only where the rule about it is to be waived.
+    pub(crate) description: Option<TpmDescription>,
+    /// Whether it has expired and that was accepted, or is to be waived.
     pub(crate) is_expired: bool,
+    /// The rules that the anchor has to waive, each with the refusal if it does not.
+    pub(crate) broken: Vec<(Waiver, Rejection)>,
 }
 
 impl EkLeaf {
@@ -28,32 +33,52 @@ impl EkLeaf {
         accept_expired: bool,
     ) -> Result<Self, Rejection> {
         let certificate = leaf.certificate();
-        check_form(certificate)?;
-        check_extended_key_usage(certificate)?;
+        let mut broken = Vec::new();
+        check_form(certificate, &mut broken)?;
+        check_extended_key_usage(certificate, &mut broken)?;
         check_key_usage(certificate)?;
         sound_key(&certificate.key)?;
-        let description = check_alternative_name(certificate)?;
-        let is_expired = check_validity(certificate, now, accept_expired)?;
+        let description = check_alternative_name(certificate, &mut broken)?;
+        let is_expired = check_validity(certificate, now)?;
+        if is_expired && !accept_expired {
+            broken.push((Waiver::Expired, Reason::EkCertExpired.into()));
+        }
         Ok(Self {
             description,
             is_expired,
+            broken,
         })
+    }
+
+    /// Whether an anchor on these terms may end a chain of this certificate. With a name waived the
+    /// vendor is unknown, and whoever waived it for this anchor said that it may be.
+    pub(crate) fn fits(&self, terms: &Terms) -> Result<(), Rejection> {
+        for (waiver, rejection) in &self.broken {
+            if !terms.waivers.contains(waiver) {
+                return Err(rejection.clone());
+            }
+        }
+        match &self.description {
+            Some(tpm) if !terms.admit(tpm.vendor()) => Err(Rejection::because(
+                Reason::VendorAnchorMismatch,
+                format!("a TPM of {}", tpm.vendor()),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
-fn check_form(leaf: &Certificate) -> Result<(), Rejection> {
+fn check_form(leaf: &Certificate, broken: &mut Vec<(Waiver, Rejection)>) -> Result<(), Rejection> {
     // TCG EK Credential Profile 2.6, section 3: an EK certificate is of X.509 version 3.
     if !leaf.is_version_3 {
         return Err(Reason::EkVersion.into());
     }
     // Same section: basicConstraints is there and says that the subject is no CA. The key of a CA
     // signs, and its owner decides what.
-    if leaf
-        .extensions
-        .basic_constraints
-        .is_none_or(|constraints| constraints.ca)
-    {
-        return Err(Reason::EkIsCa.into());
+    match leaf.extensions.basic_constraints {
+        Some(constraints) if constraints.ca => return Err(Reason::EkIsCa.into()),
+        Some(_) => {}
+        None => broken.push((Waiver::BasicConstraints, Reason::EkIsCa.into())),
     }
     known_extensions(leaf)
 }
@@ -72,11 +97,16 @@ pub(crate) fn known_extensions(certificate: &Certificate) -> Result<(), Rejectio
 /// TCG EK Credential Profile 2.6, section 3: the extended key usage names tcg-kp-EKCertificate.
 /// anyExtendedKeyUsage does not stand for it, and a certificate that names tcg-kp-AIKCertificate
 /// too is of a key that signs.
-fn check_extended_key_usage(leaf: &Certificate) -> Result<(), Rejection> {
+fn check_extended_key_usage(
+    leaf: &Certificate,
+    broken: &mut Vec<(Waiver, Rejection)>,
+) -> Result<(), Rejection> {
     match &leaf.extensions.purposes {
-        Some(purposes) if purposes.value.endorsement && !purposes.value.attestation => Ok(()),
-        _ => Err(Reason::EkEku.into()),
+        Some(purposes) if purposes.value.endorsement && !purposes.value.attestation => {}
+        Some(_) => return Err(Reason::EkEku.into()),
+        None => broken.push((Waiver::ExtendedKeyUsage, Reason::EkEku.into())),
     }
+    Ok(())
 }
 
 /// TCG EK Credential Profile 2.6, section 3: keyUsage is there and critical; keyEncipherment for
@@ -118,16 +148,18 @@ fn signs(usage: KeyUsage) -> bool {
 
 /// TCG EK Credential Profile 2.6, section 3: the subject alternative name gives manufacturer, model
 /// and version. RFC 5280, 4.2.1.6: it is critical when the subject is empty.
-fn check_alternative_name(leaf: &Certificate) -> Result<TpmDescription, Rejection> {
-    let name = leaf
-        .extensions
-        .alternative_name
-        .as_ref()
-        .ok_or_else(|| no_tpm("is absent"))?;
+fn check_alternative_name(
+    leaf: &Certificate,
+    broken: &mut Vec<(Waiver, Rejection)>,
+) -> Result<Option<TpmDescription>, Rejection> {
+    let Some(name) = leaf.extensions.alternative_name.as_ref() else {
+        broken.push((Waiver::AlternativeName, no_tpm("is absent")));
+        return Ok(None);
+    };
     if leaf.subject.is_empty() && !name.critical {
         return Err(no_tpm("is not critical though the subject is empty"));
     }
-    name.value.clone().map_err(no_tpm)
+    name.value.clone().map(Some).map_err(no_tpm)
 }
 
 fn no_tpm(problem: &str) -> Rejection {
@@ -138,14 +170,10 @@ fn no_tpm(problem: &str) -> Rejection {
 }
 
 /// RFC 5280, 4.1.2.5: both ends of the validity belong to it. A TPM outlives its certificate, whose
-/// key cannot be replaced, so expiry alone may be accepted; returns whether it was.
-fn check_validity(leaf: &Certificate, now: i64, accept_expired: bool) -> Result<bool, Rejection> {
+/// key cannot be replaced, so expiry alone may be accepted; returns whether it has expired.
+fn check_validity(leaf: &Certificate, now: i64) -> Result<bool, Rejection> {
     if now < leaf.not_before {
         return Err(Reason::EkCertNotYetValid.into());
     }
-    let is_expired = now > leaf.not_after;
-    if is_expired && !accept_expired {
-        return Err(Reason::EkCertExpired.into());
-    }
-    Ok(is_expired)
+    Ok(now > leaf.not_after)
 }

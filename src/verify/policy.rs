@@ -3,7 +3,7 @@
 use evidence::{Curve, Hash, SubjectKey};
 
 use crate::session::{Attested, Certification, Method};
-use crate::{Reason, Rejection};
+use crate::{CrlPolicy, Denials, Reason, Rejection, TpmDescription, Vendor};
 
 /// The operator's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub struct Policy {
     pub ek_kinds: Vec<EkKind>,
     /// Whether an expired EK certificate is still accepted.
     pub accept_expired_ek: bool,
+    /// The vendors whose certificates count; `None` stands for all.
+    pub vendors: Option<Vec<Vendor>>,
+    /// What becomes of certificates that no revocation list is about.
+    pub crl_policy: CrlPolicy,
     /// Whether agents without a quote are accepted.
     pub legacy_agents: LegacyAgents,
     /// The PCRs that a quote must cover.
@@ -135,8 +139,13 @@ impl Grant {
 pub fn decide(
     attested: &Attested,
     enrolment: Enrolment,
+    denials: &Denials,
     policy: &Policy,
 ) -> Result<Grant, Rejection> {
+    // Before everything that could vouch for it. Not before the proof: a peer learns only about itself.
+    if denials.cover(&attested.ek_hash(), attested.presented()) {
+        return Err(Reason::EkDenied.into());
+    }
     check_trust(attested.certification(), enrolment, policy.ek_trust)?;
     let hash = attested.ek_hash();
     Ok(Grant {
@@ -188,7 +197,8 @@ fn selectors(attested: &Attested) -> Vec<String> {
         Certification::Verified(ek) => {
             let validity = if ek.expired() { "expired" } else { "verified" };
             selectors.push(format!("ek_cert:{validity}"));
-            selectors.push(format!("vendor:{}", ek.description().vendor()));
+            let vendor = ek.description().map(TpmDescription::vendor);
+            selectors.extend(vendor.map(|vendor| format!("vendor:{vendor}")));
         }
         Certification::Refused(_) | Certification::Absent => {
             selectors.push("ek_cert:none".to_owned());

@@ -226,6 +226,27 @@ reasons! {
     ChainLimit, "chain_limit", Limit, "the chain exceeds its limits",
         "More intermediates, a longer path or more signature checks than allowed.",
         "A real agent sends at most four intermediates; look for what sent this.";
+    VendorAnchorMismatch, "vendor_anchor_mismatch", Untrusted, "the CA does not vouch for this vendor",
+        "The EK certificate names a vendor that is none of those the chain's anchor is bound to.",
+        "The certificate is forged or misissued; if not, correct the vendors of the anchor.";
+    VendorDenied, "vendor_denied", Denied, "this TPM vendor is not accepted",
+        "The vendor that the EK certificate names is not in `vendors`, or it names none.",
+        "Extend `vendors`, or enrol the EK by hash.";
+    EkRevoked, "ek_revoked", Untrusted, "the EK certificate is revoked",
+        "A revocation list in `crl_path` revokes the EK certificate.",
+        "The vendor no longer vouches for this TPM; replace it.";
+    CaRevoked, "ca_revoked", Untrusted, "a CA certificate is revoked",
+        "A revocation list in `crl_path` revokes a CA certificate of the chain.",
+        "The vendor no longer vouches for this CA; look for a newer certificate of the TPM.";
+    CrlStale, "crl_stale", Untrusted, "a revocation list is out of date",
+        "With `crl_policy = \"require\"`: the revocation list for a certificate of the chain was to be replaced before now.",
+        "Put the issuer's newer list (its name is in the server's log) into `crl_path`; check the server's clock.";
+    CrlMissing, "crl_missing", Untrusted, "a revocation list is missing",
+        "With `crl_policy = \"require\"`: no revocation list is about a certificate of the chain.",
+        "Put the issuer's list (its name is in the server's log) into `crl_path`.";
+    EkDenied, "ek_denied", Denied, "could not validate EK: it is denied",
+        "The EK or its certificate is on the list in `ek_deny_path`.",
+        "Take it off the list if it should not be there.";
     EkProfileDenied, "ek_profile_denied", Denied, "this kind of EK is not accepted",
         "The EK's type and size are not in `ek_profiles`.",
         "Choose another EK on the agent (`ek`), or extend `ek_profiles`.";

@@ -5,9 +5,9 @@
 //! product is 65537^c modulo each of these primes, for one and the same c. An honest modulus has
 //! that property with a probability of about 2⁻¹⁵⁴.
 
-/// The odd primes whose product divides M at every key size.
+/// The odd primes whose product divides M at every key size; first those that tell most moduli apart.
 const PRIMES: [u32; 38] = [
-    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
+    37, 11, 3, 5, 7, 13, 17, 19, 23, 29, 31, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
     101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
 ];
 
@@ -32,9 +32,11 @@ struct Congruence {
 impl Congruence {
     /// `None` when the modulus is no power of 65537 modulo the prime.
     fn of(modulus: &[u8], prime: u32) -> Option<Self> {
-        let residue = modulus
-            .iter()
-            .fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let (head, pairs) = modulus.as_rchunks::<2>();
+        let head = head.iter().fold(0, |_, byte| u32::from(*byte) % prime);
+        let residue = pairs.iter().fold(head, |rest, pair| {
+            (rest * 65_536 + u32::from(u16::from_be_bytes(*pair))) % prime
+        });
         let (mut power, mut order, mut logarithm) = (1, 0, None);
         loop {
             if power == residue {

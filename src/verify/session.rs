@@ -9,19 +9,21 @@ use subtle::ConstantTimeEq;
 
 use crate::anchors::Anchors;
 use crate::attestation_key::AttestationKey;
-use crate::certificate::EkCertificate;
+use crate::certificate::{Certificate, EkCertificate};
 use crate::chain::{CertifiedEk, ChainOptions};
 use crate::creation::check_creation;
+use crate::denials::Presented;
 use crate::entropy::{Entropy, fresh};
 use crate::key::{parse_public_key, sound_key};
 use crate::policy::{EkKind, EkTrust, LegacyAgents, Policy};
 use crate::quote::Quoted;
-use crate::{Reason, Rejection};
+use crate::{Reason, Rejection, TpmDescription};
 
 /// A challenge that waits for its answer. Neither `Clone` nor `Copy`: one attempt.
 #[derive(Debug)]
 pub struct Pending {
     ek_hash: EkHash,
+    presented: Option<Presented>,
     certification: Certification,
     ak: AttestationKey,
     secret: Secret,
@@ -33,6 +35,7 @@ pub struct Pending {
 #[derive(Debug)]
 pub struct Attested {
     ek_hash: EkHash,
+    presented: Option<Presented>,
     certification: Certification,
     ak_name: Name,
     method: Method,
@@ -147,11 +150,13 @@ impl Request {
             extension,
         }
         .encode();
+        let certificate = self.certificate.as_ref().map(EkCertificate::certificate);
         let expected = Expected::of(self.generation, policy, &self.payload, &challenge);
         Ok((
             challenge,
             Pending {
                 ek_hash: claimed,
+                presented: certificate.map(Certificate::presented),
                 certification,
                 ak,
                 secret,
@@ -200,6 +205,7 @@ impl Pending {
         };
         Ok(Attested {
             ek_hash: self.ek_hash,
+            presented: self.presented,
             certification: self.certification,
             ak_name: self.ak.name().clone(),
             method,
@@ -254,6 +260,11 @@ impl Attested {
     /// What became of the EK certificate.
     pub fn certification(&self) -> &Certification {
         &self.certification
+    }
+
+    /// The certificate that came, whatever became of it.
+    pub(crate) fn presented(&self) -> Option<&Presented> {
+        self.presented.as_ref()
     }
 
     /// The Name of the AK.
@@ -387,10 +398,32 @@ fn certify(
         .map(|offer| offer.ek_intermediates.as_slice());
     let options = ChainOptions {
         accept_expired_leaf: policy.accept_expired_ek,
+        crl_policy: policy.crl_policy,
     };
-    match anchors.verify(certificate, intermediates.unwrap_or_default(), now, options) {
+    let outcome = anchors
+        .verify(certificate, intermediates.unwrap_or_default(), now, options)
+        .and_then(|ek| allowed_vendor(ek, policy));
+    match outcome {
         Ok(ek) => Ok(Certification::Verified(Box::new(ek))),
         Err(rejection) if needed => Err(rejection),
         Err(rejection) => Ok(Certification::Refused(rejection)),
+    }
+}
+
+/// An EK whose vendor nobody names is of none of those that the operator names.
+fn allowed_vendor(ek: CertifiedEk, policy: &Policy) -> Result<CertifiedEk, Rejection> {
+    let Some(vendors) = &policy.vendors else {
+        return Ok(ek);
+    };
+    match ek.description().map(TpmDescription::vendor) {
+        Some(vendor) if vendors.contains(&vendor) => Ok(ek),
+        Some(vendor) => Err(Rejection::because(
+            Reason::VendorDenied,
+            format!("a TPM of {vendor}"),
+        )),
+        None => Err(Rejection::because(
+            Reason::VendorDenied,
+            "the certificate names no vendor",
+        )),
     }
 }

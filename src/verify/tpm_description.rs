@@ -34,6 +34,29 @@ impl fmt::Display for Vendor {
     }
 }
 
+impl Vendor {
+    /// The vendor of a name as [`fmt::Display`] writes it: two to four letters or digits, padded with
+    /// zeros where the registry does not pad with a space, or `id:` and eight hex digits.
+    pub fn from_name(name: &str) -> Option<Self> {
+        if let Some(vendor) = read_vendor(name) {
+            return Some(vendor);
+        }
+        // TCG TPM Vendor ID Registry: these two are padded with spaces.
+        match name {
+            "STM" => return Some(Self(*b"STM ")),
+            "NSM" => return Some(Self(*b"NSM ")),
+            _ => {}
+        }
+        let is_name =
+            (2..=4).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let mut id = [0; 4];
+        for (to, from) in id.iter_mut().zip(name.bytes()) {
+            *to = from;
+        }
+        is_name.then_some(Self(id))
+    }
+}
+
 impl TpmDescription {
     /// Who made the TPM.
     pub fn vendor(&self) -> Vendor {
@@ -130,12 +153,30 @@ mod tests {
             (0x5354_4D20, "STM"),
             (0x494E_5443, "INTC"),
             (0x414D_4400, "AMD"),
+            (0x4142_0000, "AB"),
             (0x0000_1014, "id:00001014"),
             (0x4100_0000, "id:41000000"),
             (0x613A_6200, "id:613A6200"),
             (0xFFFF_FFFF, "id:FFFFFFFF"),
         ] {
-            assert_eq!(Vendor(id.to_be_bytes()).to_string(), expected);
+            let vendor = Vendor(id.to_be_bytes());
+            assert_eq!(vendor.to_string(), expected);
+            assert_eq!(Vendor::from_name(expected), Some(vendor));
+        }
+    }
+
+    #[test]
+    fn what_is_no_vendor_has_no_name() {
+        for name in [
+            "",
+            "A",
+            "INTEL",
+            "A B",
+            "IF\u{58}\u{301}",
+            "id:1014",
+            "id:0000101g",
+        ] {
+            assert_eq!(Vendor::from_name(name), None, "{name}");
         }
     }
 

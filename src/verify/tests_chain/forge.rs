@@ -195,7 +195,7 @@ impl Signer {
         }
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         let rsa = |pair: &RsaKeyPair, padding: &'static dyn RsaEncoding| {
             let mut signature = vec![0; pair.public_modulus_len()];

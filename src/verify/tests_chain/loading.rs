@@ -63,7 +63,10 @@ fn the_earliest_expiry_is_of_what_can_be_used() {
         not_after: time(end),
         ..Forge::ca(name, &KEYS.ca, name)
     };
-    assert_eq!(Anchors::new([], []).0.earliest_expiry(), None);
+    assert_eq!(
+        Anchors::new(Vec::<Vec<u8>>::new(), []).0.earliest_expiry(),
+        None
+    );
     let mut unusable = until("C", "280101000000Z");
     unusable.drop(BASIC_CONSTRAINTS);
     let anchors = [

@@ -2,7 +2,7 @@
 
 use evidence::SubjectKey;
 
-use super::forge::{Forge, KEY_USAGE, KEYS, bits, time};
+use super::forge::{ALTERNATIVE_NAME, Forge, KEY_USAGE, KEYS, alternative, bits, oid, time, tlv};
 use crate::Anchors;
 
 /// An EK certificate, the CA that the agent sends with it, and the root that may be an anchor.
@@ -14,15 +14,30 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) fn of(ek: &SubjectKey) -> Self {
-        Self::new(ek, "400101000000Z")
+        Self::new(ek, "400101000000Z", None)
+    }
+
+    /// With another description of the TPM: the ASN.1 string type and bytes of manufacturer, model and version.
+    pub(crate) fn described(ek: &SubjectKey, attributes: [(u8, &[u8]); 3]) -> Self {
+        let rdns: Vec<_> = (1..)
+            .zip(attributes)
+            .map(|(number, (string, value))| {
+                let kind = oid(&format!("2.23.133.2.{number}"));
+                tlv(0x31, &[&tlv(0x30, &[&kind, &tlv(string, &[value])])])
+            })
+            .collect();
+        Self::new(ek, "400101000000Z", Some(alternative(&rdns)))
     }
 
     pub(crate) fn expired(ek: &SubjectKey) -> Self {
-        Self::new(ek, "260101000000Z")
+        Self::new(ek, "260101000000Z", None)
     }
 
-    fn new(ek: &SubjectKey, not_after: &str) -> Self {
+    fn new(ek: &SubjectKey, not_after: &str, name: Option<Vec<u8>>) -> Self {
         let mut leaf = Forge::ek("CA");
+        if let Some(name) = name {
+            leaf.put(ALTERNATIVE_NAME, true, name);
+        }
         leaf.spki = ek.spki();
         leaf.not_after = time(not_after);
         if matches!(ek, SubjectKey::Rsa { .. }) {

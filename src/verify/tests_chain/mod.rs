@@ -1,5 +1,6 @@
 //! EK certificates and chains, forged in every way that the verifier must refuse or accept.
 
+mod boundaries;
 mod budget;
 mod forge;
 mod keys;
@@ -9,7 +10,9 @@ mod machine;
 mod path_rules;
 mod pki;
 mod quirks;
+mod revocation;
 mod structure;
+mod terms;
 
 pub(crate) use machine::Chain;
 pub(crate) use pki::NOW;

@@ -223,6 +223,14 @@ const NO_ISSUERS: &[Refused] = &[
         Reason::KeyTooLarge,
     ),
     (
+        "ROCA",
+        |pki| {
+            let flawed = crate::roca::tests::flawed_modulus(100);
+            pki.ca.spki = rsa_spki(&[&[0][..], &flawed].concat(), F4);
+        },
+        Reason::RocaKey,
+    ),
+    (
         "a point beside the curve",
         |pki| {
             let last = pki.ca.spki.len() - 1;
@@ -371,9 +379,9 @@ fn the_proof_names_the_key_the_tpm_and_the_anchor() {
     let tpm = certified.description();
     assert_eq!(
         (
-            tpm.vendor().to_string().as_str(),
-            tpm.model(),
-            tpm.version()
+            tpm.unwrap().vendor().to_string().as_str(),
+            tpm.unwrap().model(),
+            tpm.unwrap().version()
         ),
         ("STM", "ST33HTPH", "id:00010102")
     );

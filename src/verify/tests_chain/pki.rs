@@ -2,7 +2,7 @@
 
 use super::forge::{Forge, KEYS, Signer};
 use crate::chain::{CertifiedEk, ChainOptions};
-use crate::{Anchors, EkCertificate, Reason, Rejection};
+use crate::{Anchor, Anchors, CrlPolicy, EkCertificate, Reason, Rejection, Terms};
 
 /// 2026-11-24.
 pub(crate) const NOW: i64 = 1_795_478_400;
@@ -27,6 +27,10 @@ pub(super) struct Pki {
     pub(super) is_ca_offered: bool,
     pub(super) now: i64,
     pub(super) accept_expired_leaf: bool,
+    /// The terms of the root.
+    pub(super) terms: Terms,
+    pub(super) crls: Vec<Vec<u8>>,
+    pub(super) crl_policy: CrlPolicy,
 }
 
 impl Pki {
@@ -47,6 +51,9 @@ impl Pki {
             is_ca_offered: true,
             now: NOW,
             accept_expired_leaf: false,
+            terms: Terms::default(),
+            crls: Vec::new(),
+            crl_policy: CrlPolicy::Use,
         }
     }
 
@@ -70,15 +77,20 @@ impl Pki {
             Ok(leaf) => leaf,
             Err(rejection) => return (Err(rejection), 0),
         };
-        let root = self
-            .is_root_an_anchor
-            .then(|| self.root.sign(self.root_signer));
+        let root = self.is_root_an_anchor.then(|| Anchor {
+            der: self.root.sign(self.root_signer),
+            terms: self.terms.clone(),
+        });
         let ca = self.is_ca_offered.then(|| self.ca.sign(self.ca_issuer));
-        let anchors = root.into_iter().chain(self.anchors.clone());
+        let more = self.anchors.iter().cloned().map(Anchor::from);
+        let anchors = root.into_iter().chain(more);
         let (anchors, _) = Anchors::new(anchors, self.intermediates.clone());
+        let (anchors, foreign) = anchors.with_crls(self.crls.clone()).unwrap();
+        assert!(foreign.is_empty(), "{foreign:?}");
         let offered: Vec<_> = ca.into_iter().chain(self.offered.clone()).collect();
         let options = ChainOptions {
             accept_expired_leaf: self.accept_expired_leaf,
+            crl_policy: self.crl_policy,
         };
         anchors.verify_counting(&leaf, &offered, self.now, options)
     }

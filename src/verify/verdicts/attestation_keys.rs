@@ -1,12 +1,13 @@
 //! What an AK may not be.
 
 use evidence::{
-    Algorithm, Attributes, Hash, Hierarchy, Public, PublicKey, Scheme, SubjectKey, Symmetric,
+    Algorithm, Attributes, Challenge, Hash, Hierarchy, Public, PublicKey, Scheme, SubjectKey,
+    Symmetric,
 };
-use softtpm::{Ak, Key, KeyKind, Lies, Parent, Role, SoftTpm};
+use softtpm::{Ak, Key, KeyKind, Lies, Parent, Role, SoftTpm, TpmError};
 
-use super::{liar, machine, prover, refused};
-use crate::Reason;
+use super::{Counter, liar, machine, policy, prover, refused};
+use crate::{Anchors, Reason, begin};
 
 fn with_ak(ak: Ak) -> SoftTpm {
     let mut tpm = machine();
@@ -22,31 +23,57 @@ fn altered(change: impl FnOnce(&mut Public)) -> Option<Reason> {
 #[test]
 fn every_attribute_is_needed_or_forbidden_or_free() {
     let all = machine().ak.public.attributes.0;
-    for (bit, expect) in [
-        (Attributes::FIXED_TPM, Some(Reason::AkAttributes)),
-        (Attributes::FIXED_PARENT, Some(Reason::AkAttributes)),
+    let refused = Some(Reason::AkAttributes);
+    for (case, bit, expect) in [
+        ("tpm/C05", Attributes::FIXED_TPM, refused),
+        ("tpm/C06", Attributes::FIXED_PARENT, refused),
+        ("tpm/C07", Attributes::SENSITIVE_DATA_ORIGIN, refused),
+        ("tpm/C04", Attributes::RESTRICTED, refused),
+        ("no signing", Attributes::SIGN, refused),
+        ("tpm/C08", Attributes::DECRYPT, refused),
+        ("tpm/C09 x509sign", Attributes::X509_SIGN, refused),
         (
-            Attributes::SENSITIVE_DATA_ORIGIN,
-            Some(Reason::AkAttributes),
-        ),
-        (Attributes::RESTRICTED, Some(Reason::AkAttributes)),
-        (Attributes::SIGN, Some(Reason::AkAttributes)),
-        (Attributes::DECRYPT, Some(Reason::AkAttributes)),
-        (Attributes::X509_SIGN, Some(Reason::AkAttributes)),
-        (
+            "tpm/C09 encryptedDuplication",
             Attributes::ENCRYPTED_DUPLICATION,
-            Some(Reason::AkAttributes),
+            refused,
         ),
-        (Attributes::NO_DA, None),
-        (Attributes::USER_WITH_AUTH, None),
-        (Attributes::ADMIN_WITH_POLICY, None),
-        (Attributes::ST_CLEAR, None),
+        ("tpm/C11", Attributes::SIGN | Attributes::DECRYPT, refused),
+        ("noDA", Attributes::NO_DA, None),
+        ("userWithAuth", Attributes::USER_WITH_AUTH, None),
+        ("adminWithPolicy", Attributes::ADMIN_WITH_POLICY, None),
+        ("stClear", Attributes::ST_CLEAR, None),
     ] {
         assert_eq!(
             altered(|public| public.attributes = Attributes(all ^ bit)),
             expect,
-            "{bit:#x}"
+            "{case}: {bit:#x}"
         );
+    }
+}
+
+/// A storage key is a key of the same TPM, and a perfect one, but it signs nothing.
+#[test]
+fn a_storage_key_is_no_ak() {
+    let Parent::Primary { public: srk, .. } = Parent::srk().unwrap() else {
+        unreachable!("an SRK is a primary")
+    };
+    let lie = Lies::none().offer(move |offer| offer.ak.public = srk.as_bytes().to_vec());
+    assert_eq!(refused(liar(lie)), Some(Reason::AkAttributes), "tpm/C11");
+}
+
+/// The owner decides who may use the AK; what it signs is the same.
+#[test]
+fn who_may_use_the_ak_is_the_owner_s_affair() {
+    let or_of_nothing = Hash::Sha256.digest(&[&[0; 32], &0x0171_u32.to_be_bytes()]);
+    for (case, policy, attributes) in [
+        ("tpm/C30", or_of_nothing, Attributes::USER_WITH_AUTH),
+        ("tpm/C30 any digest", vec![0xEE; 32], 0),
+    ] {
+        let lenient = |public: &mut Public| {
+            public.auth_policy.clone_from(&policy);
+            public.attributes.0 &= !attributes;
+        };
+        assert_eq!(altered(lenient), None, "{case}");
     }
 }
 
@@ -57,35 +84,48 @@ fn schemes_are_named_and_strong() {
         hash: Some(hash),
         count: None,
     };
-    for scheme in [
-        Scheme::Null,
-        of(Algorithm::ECDSA, Algorithm::SHA1),
-        of(Algorithm::ECDSA, Algorithm::SHA384),
-        of(Algorithm::RSASSA, Algorithm::SHA256),
-        of(Algorithm::SM2, Algorithm::SHA256),
-        of(Algorithm::ECSCHNORR, Algorithm::SHA256),
-        Scheme::Of {
-            algorithm: Algorithm::ECDAA,
-            hash: Some(Algorithm::SHA256),
-            count: Some(1),
-        },
+    for (case, scheme) in [
+        ("tpm/C12", Scheme::Null),
+        ("tpm/C13", of(Algorithm::ECDSA, Algorithm::SHA1)),
+        (
+            "a hash of another size",
+            of(Algorithm::ECDSA, Algorithm::SHA384),
+        ),
+        ("for RSA", of(Algorithm::RSASSA, Algorithm::SHA256)),
+        ("tpm/C14 SM2", of(Algorithm::SM2, Algorithm::SHA256)),
+        (
+            "tpm/C14 ECSchnorr",
+            of(Algorithm::ECSCHNORR, Algorithm::SHA256),
+        ),
+        (
+            "tpm/C14 ECDAA",
+            Scheme::Of {
+                algorithm: Algorithm::ECDAA,
+                hash: Some(Algorithm::SHA256),
+                count: Some(1),
+            },
+        ),
     ] {
         assert_eq!(
             altered(|public| public.scheme = scheme),
             Some(Reason::AkScheme),
-            "{scheme:?}"
+            "{case}: {scheme:?}"
         );
     }
-    for scheme in [
-        of(Algorithm::RSASSA, Algorithm::SHA1),
-        of(Algorithm::RSAPSS, Algorithm::SHA1),
-        of(Algorithm::OAEP, Algorithm::SHA256),
-        of(Algorithm::ECDSA, Algorithm::SHA256),
-        Scheme::Of {
-            algorithm: Algorithm::RSAES,
-            hash: None,
-            count: None,
-        },
+    for (case, scheme) in [
+        ("tpm/C13", of(Algorithm::RSASSA, Algorithm::SHA1)),
+        ("tpm/C13", of(Algorithm::RSAPSS, Algorithm::SHA1)),
+        ("tpm/C12", Scheme::Null),
+        ("encryption", of(Algorithm::OAEP, Algorithm::SHA256)),
+        ("for ECC", of(Algorithm::ECDSA, Algorithm::SHA256)),
+        (
+            "encryption",
+            Scheme::Of {
+                algorithm: Algorithm::RSAES,
+                hash: None,
+                count: None,
+            },
+        ),
     ] {
         let key = Key::sample(Role::Ak, KeyKind::Rsa2048).unwrap();
         let ak = Ak::new(key, Algorithm::RSASSA, Hash::Sha256);
@@ -93,7 +133,7 @@ fn schemes_are_named_and_strong() {
         assert_eq!(
             refused(prover(with_ak(ak))),
             Some(Reason::AkScheme),
-            "RSA {scheme:?}"
+            "{case}: RSA {scheme:?}"
         );
     }
     let symmetric = Symmetric::Cipher {
@@ -167,12 +207,12 @@ fn keys_are_sound() {
             ak.altered(|public| public.key = key).unwrap(),
         )))
     };
-    assert_eq!(rsa(1024, 0, 0xC1), Some(Reason::WeakKey), "1,024 bits");
-    assert_eq!(rsa(2048, 3, 0xC1), Some(Reason::WeakKey), "exponent 3");
+    assert_eq!(rsa(1024, 0, 0xC1), Some(Reason::WeakKey), "tpm/C16");
+    assert_eq!(rsa(2048, 3, 0xC1), Some(Reason::WeakKey), "tpm/C17: 3");
     assert_eq!(
         rsa(2048, 0x8000_0001, 0xC1),
         Some(Reason::WeakKey),
-        "exponent 2³¹ + 1"
+        "tpm/C17: 2³¹ + 1"
     );
     assert_eq!(rsa(2048, 0, 0xC2), Some(Reason::WeakKey), "even modulus");
     let ecc = |curve: u16, x: u8| {
@@ -188,14 +228,14 @@ fn keys_are_sound() {
     assert_eq!(
         ecc(0x0003, 1),
         Some(Reason::InvalidPoint),
-        "not on the curve"
+        "tpm/C18: not on the curve"
     );
     assert_eq!(
         ecc(0x0003, 0xFF),
         Some(Reason::InvalidPoint),
-        "above the prime"
+        "tpm/C18: above the prime"
     );
-    assert_eq!(ecc(0x0010, 1), Some(Reason::UnsupportedKey), "BN-256");
+    assert_eq!(ecc(0x0010, 1), Some(Reason::UnsupportedKey), "tpm/C15");
     assert_eq!(ecc(0x0020, 1), Some(Reason::UnsupportedKey), "SM2 P-256");
 }
 
@@ -213,14 +253,18 @@ fn roca_moduli_are_refused() {
         modulus,
     };
     let ak = ak.altered(|public| public.key = key).unwrap();
-    assert_eq!(refused(prover(with_ak(ak))), Some(Reason::RocaKey));
+    assert_eq!(
+        refused(prover(with_ak(ak))),
+        Some(Reason::RocaKey),
+        "tpm/C19"
+    );
 }
 
 #[test]
 fn the_ak_is_not_the_ek() {
     let mut tpm = machine();
     tpm.ak = Ak::new(tpm.ek.clone(), Algorithm::ECDSA, Hash::Sha256);
-    assert_eq!(refused(prover(tpm)), Some(Reason::KeyReuse));
+    assert_eq!(refused(prover(tpm)), Some(Reason::KeyReuse), "tpm/C20");
 }
 
 #[test]
@@ -233,37 +277,109 @@ fn public_areas_are_strict() {
     let typed = |kind: u16| [&kind.to_be_bytes()[..], &honest[2..]].concat();
     let mut reserved = honest.clone();
     reserved[4] |= 0x80;
-    let mut size = honest.clone();
-    size[9] = 0xFF;
-    for (public, expect) in [
-        ([&honest[..], &[0]].concat(), Reason::MalformedPublic),
-        (honest[..honest.len() - 1].to_vec(), Reason::MalformedPublic),
-        (reserved, Reason::MalformedPublic),
-        (size, Reason::MalformedPublic),
-        (spki, Reason::MalformedPublic),
-        (typed(0x0008), Reason::UnsupportedKey),
-        (typed(0x0025), Reason::UnsupportedKey),
-        (typed(0xFFFF), Reason::UnsupportedKey),
+    // The size of the policy, of x, and of y; the point ends the area.
+    let sized = |at: usize, by: fn(u8) -> u8| {
+        let mut bytes = honest.clone();
+        bytes[at] = by(bytes[at]);
+        bytes
+    };
+    let (x, y) = (honest.len() - 68, honest.len() - 34);
+    let mut wide = honest.clone();
+    wide.splice(x..x + 2, [0, 33, 0]);
+    for (case, public, expect) in [
+        (
+            "tpm/C21",
+            [&honest[..], &[0]].concat(),
+            Reason::MalformedPublic,
+        ),
+        ("tpm/C21: zero before x", wide, Reason::MalformedPublic),
+        (
+            "tpm/C22",
+            honest[..honest.len() - 1].to_vec(),
+            Reason::MalformedPublic,
+        ),
+        (
+            "tpm/C22: policy",
+            sized(9, |_| 0xFF),
+            Reason::MalformedPublic,
+        ),
+        (
+            "tpm/C22: longer x",
+            sized(x + 1, |size| size + 1),
+            Reason::MalformedPublic,
+        ),
+        (
+            "tpm/C22: shorter y",
+            sized(y + 1, |size| size - 1),
+            Reason::MalformedPublic,
+        ),
+        ("tpm/C10", reserved, Reason::MalformedPublic),
+        ("tpm/C28", spki, Reason::MalformedPublic),
+        ("tpm/C14 HMAC", typed(0x0008), Reason::UnsupportedKey),
+        ("tpm/C29", typed(0x0008), Reason::UnsupportedKey),
+        ("tpm/C29", typed(0x0025), Reason::UnsupportedKey),
+        ("tpm/C29", typed(0xFFFF), Reason::UnsupportedKey),
     ] {
         let lie = Lies::none().offer(move |offer| offer.ak.public.clone_from(&public));
-        assert_eq!(refused(liar(lie)), Some(expect));
+        assert_eq!(refused(liar(lie)), Some(expect), "{case}");
+    }
+}
+
+/// What a TPM does with a credential for an object that it has not loaded, and what is left then: to guess.
+#[test]
+fn an_ak_outside_the_tpm_of_the_ek_opens_nothing() {
+    let software = Key::generate(KeyKind::P256).unwrap();
+    let claimed = Ak::new(software.clone(), Algorithm::ECDSA, Hash::Sha256);
+    let elsewhere = SoftTpm::generate().unwrap();
+    for (case, foreign, other) in [
+        ("tpm/C23", claimed.clone(), None),
+        ("tpm/C24", elsewhere.ak.clone(), Some(&elsewhere)),
+        ("tpm/C27", claimed, None),
+    ] {
+        let public = foreign.public.as_bytes().to_vec();
+        let lie = Lies::none().offer(move |offer| offer.ak.public.clone_from(&public));
+        let payload = liar(lie).payload().unwrap();
+        let (challenge, _) =
+            begin(&payload, &policy(), &Anchors::default(), 0, &mut Counter(0)).unwrap();
+        let credential = Challenge::decode(&challenge).unwrap().credential;
+        let opened = machine().activate(&credential);
+        assert_eq!(opened.unwrap_err(), TpmError::Integrity, "{case}");
+        if let Some(other) = other {
+            assert!(other.activate(&credential).is_err(), "{case}");
+        }
+        // The guesser holds the AK: everything but the secret is as it should be.
+        let public = foreign.public.as_bytes().to_vec();
+        let mut guesser = machine();
+        guesser.ak = foreign;
+        let mut guesser = prover(guesser);
+        guesser.lies = Lies::none()
+            .offer(move |offer| offer.ak.public.clone_from(&public))
+            .guess(&[7; 32]);
+        assert_eq!(refused(guesser), Some(Reason::ProofMismatch), "{case}");
     }
 }
 
 #[test]
 fn the_ak_is_a_primary_of_the_endorsement_hierarchy() {
     let ek = Box::new(machine().ek_public().unwrap());
-    for parent in [
-        Parent::srk().unwrap(),
-        Parent::Hierarchy(Hierarchy::Owner),
-        Parent::Hierarchy(Hierarchy::Null),
-        Parent::Hierarchy(Hierarchy::Platform),
-        Parent::Primary {
-            public: ek,
-            hierarchy: Hierarchy::Endorsement,
-        },
+    for (case, parent) in [
+        ("tpm/C25", Parent::srk().unwrap()),
+        ("tpm/C25: a primary", Parent::Hierarchy(Hierarchy::Owner)),
+        ("tpm/C26", Parent::Hierarchy(Hierarchy::Null)),
+        ("the firmware's", Parent::Hierarchy(Hierarchy::Platform)),
+        (
+            "below the EK",
+            Parent::Primary {
+                public: ek,
+                hierarchy: Hierarchy::Endorsement,
+            },
+        ),
     ] {
         let ak = machine().ak.under(parent);
-        assert_eq!(refused(prover(with_ak(ak))), Some(Reason::QualifiedSigner));
+        assert_eq!(
+            refused(prover(with_ak(ak))),
+            Some(Reason::QualifiedSigner),
+            "{case}"
+        );
     }
 }

@@ -5,7 +5,9 @@ use softtpm::{KeyKind, Lies, Prover, SoftTpm};
 
 use super::{Counter, machine, policy, prover};
 use crate::tests_chain::{Chain, NOW};
-use crate::{Anchors, Attested, EkTrust, Enrolment, Policy, Reason, Rejection, begin, decide};
+use crate::{
+    Anchors, Attested, Denials, EkTrust, Enrolment, Policy, Reason, Rejection, begin, decide,
+};
 
 /// What the agent sends, as the server sees it.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +72,8 @@ fn marks(
     enrolment: Enrolment,
     policy: &Policy,
 ) -> Result<Vec<String>, Reason> {
-    let grant = decide(attested, enrolment, policy).map_err(|rejection| rejection.reason)?;
+    let grant = decide(attested, enrolment, &Denials::default(), policy)
+        .map_err(|rejection| rejection.reason)?;
     Ok(grant.selectors()[3..].to_vec())
 }
 

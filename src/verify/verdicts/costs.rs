@@ -52,7 +52,7 @@ fn chains_that_may_take_a_search_are_costly() {
     let direct = Anchors::new([chain.ca.clone()], []).0;
     assert!(!is_costly(machine(), Some(&chain), &direct));
     assert!(!is_costly(machine(), Some(&chain), &Anchors::default()));
-    let helped = Anchors::new([], [chain.ca.clone()]).0;
+    let helped = Anchors::new(Vec::<Vec<u8>>::new(), [chain.ca.clone()]).0;
     assert!(
         is_costly(machine(), Some(&chain), &helped),
         "an intermediate of the operator's"

@@ -3,7 +3,7 @@
 use softtpm::KeyKind;
 
 use super::{attest, machine, policy, prover};
-use crate::{EkKind, EkTrust, Enrolment, Policy, Reason, decide};
+use crate::{Denials, EkKind, EkTrust, Enrolment, Policy, Reason, decide};
 
 fn decided(trust: EkTrust, enrolment: Enrolment) -> Option<Reason> {
     let policy = Policy {
@@ -14,7 +14,7 @@ fn decided(trust: EkTrust, enrolment: Enrolment) -> Option<Reason> {
         Ok(attested) => attested,
         Err(rejection) => return Some(rejection.reason),
     };
-    decide(&attested, enrolment, &policy)
+    decide(&attested, enrolment, &Denials::default(), &policy)
         .err()
         .map(|rejection| rejection.reason)
 }

@@ -1,5 +1,7 @@
 //! Payloads, versions, proofs and transcripts.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use evidence::{Challenge, Curve, Response, SubjectKey, limits};
 use softtpm::{KeyKind, Lies, Prover, SoftTpm};
 
@@ -22,20 +24,27 @@ fn payloads_are_strict() {
         assert_eq!(
             begun(&honest[..len]),
             Some(Reason::MalformedPayload),
-            "prefix of {len}"
+            "tpm/A03 prefix of {len}"
         );
     }
     assert_eq!(
         begun(&vec![b' '; limits::PAYLOAD + 1]),
-        Some(Reason::PayloadTooLarge)
+        Some(Reason::PayloadTooLarge),
+        "tpm/A02"
     );
-    for foreign in [
-        &b"\x00\xFF random"[..],
-        b"[]",
-        br#"{"certificates":["AA=="]}"#,
-        br#"{"DevIDCert":["AA=="],"DevIDPub":"AA=="}"#,
+    for (name, foreign) in [
+        ("tpm/A01", &b""[..]),
+        ("tpm/A03 random", b"\x00\xFF random"),
+        ("tpm/A03 another kind", b"[]"),
+        ("tpm/A05 key twice", br#"{"EK":"AA==","EK":"AA=="}"#),
+        ("tpm/A05 key in other letters", br#"{"ek":"AA=="}"#),
+        ("tpm/A14 x509pop", br#"{"certificates":["AA=="]}"#),
+        (
+            "tpm/A14 tpm_devid",
+            br#"{"DevIDCert":["AA=="],"DevIDPub":"AA=="}"#,
+        ),
     ] {
-        assert_eq!(begun(foreign), Some(Reason::MalformedPayload));
+        assert_eq!(begun(foreign), Some(Reason::MalformedPayload), "{name}");
     }
 }
 
@@ -54,12 +63,17 @@ fn versions_must_overlap_and_a_quote_be_offered() {
         (0, 0, Some(Reason::UnsupportedVersion)),
         (2, 0, Some(Reason::UnsupportedVersion)),
     ] {
-        assert_eq!(refused(liar(versions(min, max))), expect, "{min}–{max}");
+        assert_eq!(
+            refused(liar(versions(min, max))),
+            expect,
+            "tpm/A04 {min}–{max}"
+        );
     }
     let without_quote = lies().offer(|offer| offer.extension.as_mut().unwrap().evidence.clear());
     assert_eq!(
         refused(liar(without_quote)),
-        Some(Reason::PolicyRequiresQuote)
+        Some(Reason::PolicyRequiresQuote),
+        "tpm/A19"
     );
 }
 
@@ -72,7 +86,8 @@ fn stripping_the_extension_is_seen_where_quotes_are_required() {
     };
     assert_eq!(
         super::grant(&mut stripped, &strict),
-        Err(Reason::PolicyRequiresQuote)
+        Err(Reason::PolicyRequiresQuote),
+        "tpm/A19"
     );
 }
 
@@ -152,7 +167,8 @@ fn both_sides_are_of_one_trust_domain() {
     };
     assert_eq!(
         super::grant(&mut prover(machine()), &other),
-        Err(Reason::ProofMismatch)
+        Err(Reason::ProofMismatch),
+        "tpm/I13"
     );
     let mut member = Prover::new(machine(), "other.test");
     let granted = super::grant(&mut member, &other).unwrap();
@@ -168,15 +184,19 @@ fn proofs_are_bound_to_everything_that_was_said() {
     for (name, lie) in [
         ("no secret", lies().guess(&[0; 32])),
         (
-            "relayed from another trust domain",
+            "tpm/A21 relayed from another trust domain",
             lies().seen(|seen| seen.trust_domain.push('x')),
         ),
-        ("other payload", lies().seen(|seen| seen.payload[0] ^= 1)),
+        ("tpm/A17, tpm/D04", lies().seen(|seen| seen.payload[0] ^= 1)),
         (
             "other challenge",
             lies().seen(|seen| seen.challenge[0] ^= 1),
         ),
-        ("secret for a proof", lies().answer(raw_secret)),
+        ("tpm/D03", lies().answer(raw_secret)),
+        (
+            "tpm/D01",
+            lies().answer(|answer| with_proof(answer, |proof| proof.proof = [0xA7; 32])),
+        ),
         (
             "bit of the proof",
             lies().answer(|answer| with_proof(answer, |proof| proof.proof[31] ^= 1)),
@@ -226,9 +246,31 @@ fn answers_belong_to_one_challenge() {
     let answer = prover.answer(&payload, &first).unwrap();
     assert_eq!(
         other.finish(&answer).unwrap_err().reason,
-        Reason::ProofMismatch
+        Reason::ProofMismatch,
+        "tpm/A15, tpm/A16"
     );
     assert!(pending.finish(&answer).is_ok());
+}
+
+#[test]
+fn proofs_have_one_length() {
+    for length in [0, 31, 33, 64] {
+        let lie = lies().response(move |bytes| {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            let (start, rest) = text.split_once("\"proof\":\"").unwrap();
+            let (proof, end) = rest.split_once('"').unwrap();
+            let honest = STANDARD.decode(proof).unwrap();
+            let other: Vec<_> = honest.iter().copied().cycle().take(length).collect();
+            let other = STANDARD.encode(&other);
+            *bytes = format!("{start}\"proof\":\"{other}\"{end}").into_bytes();
+        });
+        let refused = refused(liar(lie));
+        assert_eq!(
+            refused,
+            Some(Reason::MalformedResponse),
+            "tpm/D02: {length}"
+        );
+    }
 }
 
 #[test]
@@ -282,7 +324,11 @@ fn without_entropy_there_is_no_challenge() {
     }
     let payload = prover(machine()).payload().unwrap();
     let result = begin(&payload, &policy(), &Anchors::default(), 0, &mut Zeros);
-    assert_eq!(result.unwrap_err().reason, Reason::EntropyFailure);
+    assert_eq!(
+        result.unwrap_err().reason,
+        Reason::EntropyFailure,
+        "tpm/D05, tpm/J09"
+    );
 }
 
 /// Ones, but for the call that is told: twos, or nothing.
@@ -329,7 +375,11 @@ fn every_part_of_a_challenge_takes_entropy_of_its_own() {
         let other = parts(call, false).unwrap();
         assert_eq!(other.0 != usual.0, credential, "credential by call {call}");
         assert_eq!(other.1 != usual.1, nonce, "nonce by call {call}");
-        assert_eq!(parts(call, true), Err(Reason::EntropyFailure), "{call}");
+        assert_eq!(
+            parts(call, true),
+            Err(Reason::EntropyFailure),
+            "tpm/J09 {call}"
+        );
     }
 }
 
@@ -354,5 +404,5 @@ fn raw_secret(answer: &mut softtpm::Answer) {
 }
 
 fn bare_secret(answer: &mut softtpm::Answer) {
-    answer.response = Response::Secret(answer.secret.expose().to_vec());
+    answer.response = Response::Secret(answer.secret.clone());
 }

@@ -3,8 +3,10 @@
 mod attestation_keys;
 mod certified;
 mod costs;
+mod denials;
 mod enrolments;
 mod first_generation;
+mod identities;
 mod messages;
 mod quotes;
 
@@ -12,8 +14,8 @@ use evidence::{AkTemplate, Hash};
 use softtpm::{Generation, KeyKind, Lies, Prover, SoftTpm};
 
 use crate::{
-    Anchors, Attested, EkKind, EkTrust, Enrolment, Entropy, Grant, LegacyAgents, Policy, Reason,
-    Rejection, begin, decide,
+    Anchors, Attested, CrlPolicy, Denials, EkKind, EkTrust, Enrolment, Entropy, Grant,
+    LegacyAgents, Policy, Reason, Rejection, begin, decide,
 };
 
 /// Distinct bytes, never zero.
@@ -35,6 +37,8 @@ fn policy() -> Policy {
         ek_trust: EkTrust::Enrolment,
         ek_kinds: EkKind::ALL.to_vec(),
         accept_expired_ek: false,
+        vendors: None,
+        crl_policy: CrlPolicy::Use,
         legacy_agents: LegacyAgents::Allow,
         pcrs: vec![(Hash::Sha256, vec![0, 4, 7])],
     }
@@ -68,7 +72,8 @@ fn attest(prover: &mut Prover, policy: &Policy) -> Result<Attested, Rejection> {
 
 fn grant(prover: &mut Prover, policy: &Policy) -> Result<Grant, Reason> {
     let attested = attest(prover, policy).map_err(|rejection| rejection.reason)?;
-    decide(&attested, Enrolment::Enrolled, policy).map_err(|rejection| rejection.reason)
+    decide(&attested, Enrolment::Enrolled, &Denials::default(), policy)
+        .map_err(|rejection| rejection.reason)
 }
 
 fn refused(mut prover: Prover) -> Option<Reason> {

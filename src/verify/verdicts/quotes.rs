@@ -1,10 +1,13 @@
 //! What a quote may not be.
 
-use evidence::{Algorithm, Attested, Hash, Name, PcrBank, PcrSelection, SignatureValue, tag};
+use evidence::{
+    Algorithm, Attested, Hash, Name, PcrBank, PcrSelection, Signature, SignatureValue, tag,
+};
 use softtpm::{Ak, Key, KeyKind, Lies, Role};
 
-use super::{liar, machine, policy, prover, refused};
-use crate::{Method, Reason};
+use super::{Counter, liar, machine, policy, prover, refused};
+use crate::signature::{SigningScheme, verify_signature};
+use crate::{Anchors, Method, Reason, begin};
 
 fn lies() -> Lies {
     Lies::none()
@@ -30,33 +33,34 @@ fn scalar(change: fn(&mut Vec<u8>, &mut Vec<u8>)) -> Lies {
 fn each_field_of_the_quote_is_checked() {
     for (name, lie, expect) in [
         (
-            "magic",
+            "tpm/E01",
             lies().attest(|attest| attest.magic = 0xFF54_4346),
             Reason::BadMagic,
         ),
-        ("type TIME", lies().attest(time), Reason::WrongAttestType),
+        ("tpm/E02 TIME", lies().attest(time), Reason::WrongAttestType),
         (
-            "type CERTIFY",
+            "tpm/A18, tpm/E02 CERTIFY",
             lies().attest(certify),
             Reason::WrongAttestType,
         ),
         (
-            "type CREATION",
+            "tpm/E02 CREATION",
             lies().attest(creation),
             Reason::WrongAttestType,
         ),
+        ("tpm/E02 NV", lies().attest(nv), Reason::WrongAttestType),
         (
-            "signer's name",
+            "tpm/E26",
             lies().attest(|attest| attest.qualified_signer = Name::from_bytes(&[0, 11, 1])),
             Reason::QualifiedSigner,
         ),
         (
-            "no nonce",
+            "tpm/E06",
             lies().attest(|attest| attest.extra_data.clear()),
             Reason::NonceMismatch,
         ),
         (
-            "half a nonce",
+            "tpm/E07",
             lies().attest(|attest| attest.extra_data.truncate(16)),
             Reason::NonceMismatch,
         ),
@@ -66,12 +70,12 @@ fn each_field_of_the_quote_is_checked() {
             Reason::NonceMismatch,
         ),
         (
-            "truncated",
+            "tpm/E03",
             lies().signed(|bytes| bytes.truncate(bytes.len() - 1)),
             Reason::MalformedAttest,
         ),
         (
-            "trailing",
+            "tpm/E04",
             lies().signed(|bytes| bytes.push(0)),
             Reason::MalformedAttest,
         ),
@@ -91,7 +95,7 @@ fn every_prefix_of_a_quote_is_malformed() {
         assert_eq!(
             refused(liar(lie)),
             Some(Reason::MalformedAttest),
-            "prefix of {keep}"
+            "tpm/E03: prefix of {keep}"
         );
         if keep == 0 {
             assert_eq!(refused(liar(full)), None);
@@ -103,19 +107,29 @@ fn every_prefix_of_a_quote_is_malformed() {
 fn the_selection_is_exactly_the_one_asked_for() {
     let all: Vec<u8> = (0..24).collect();
     for (name, lie) in [
-        ("shrunk", select(&[(Hash::Sha256, &[7])])),
-        ("grown", select(&[(Hash::Sha256, &all)])),
-        ("empty", select(&[])),
-        ("empty bitmap", select(&[(Hash::Sha256, &[])])),
-        ("an unallocated bank", select(&[(Hash::Sha1, &[])])),
-        ("other bank", select(&[(Hash::Sha384, &[0, 4, 7])])),
+        ("tpm/E08", select(&[(Hash::Sha256, &[7])])),
+        ("tpm/E09", select(&[(Hash::Sha256, &all)])),
+        ("tpm/E10", select(&[])),
+        ("tpm/E11", select(&[(Hash::Sha256, &[])])),
+        (
+            "tpm/E11: a bank that is not there",
+            select(&[(Hash::Sha1, &[])]),
+        ),
+        (
+            "tpm/E12: a better bank",
+            select(&[(Hash::Sha384, &[0, 4, 7])]),
+        ),
         (
             "second bank",
             select(&[(Hash::Sha256, &[0, 4, 7]), (Hash::Sha384, &[0])]),
         ),
         (
-            "bank twice",
+            "tpm/E13",
             select(&[(Hash::Sha256, &[0, 4, 7]), (Hash::Sha256, &[0, 4, 7])]),
+        ),
+        (
+            "tpm/E13: in two halves",
+            select(&[(Hash::Sha256, &[0, 4]), (Hash::Sha256, &[7])]),
         ),
         ("resettable", select(&[(Hash::Sha256, &[16, 17, 23])])),
     ] {
@@ -128,7 +142,60 @@ fn the_selection_is_exactly_the_one_asked_for() {
             .collect();
         banks[0].values = values;
     });
-    assert_eq!(refused(liar(relabelled)), Some(Reason::PcrSelection));
+    assert_eq!(
+        refused(liar(relabelled)),
+        Some(Reason::PcrSelection),
+        "tpm/E14"
+    );
+}
+
+/// A TPM with active SHA-1 PCRs quotes them gladly.
+#[test]
+fn a_weaker_bank_does_not_stand_for_the_one_asked_for() {
+    for (case, selection) in [
+        ("tpm/E12", vec![PcrSelection::new(Hash::Sha1, &[0, 4, 7])]),
+        (
+            "tpm/E12: beside it",
+            vec![
+                PcrSelection::new(Hash::Sha256, &[0, 4, 7]),
+                PcrSelection::new(Hash::Sha1, &[0, 4, 7]),
+            ],
+        ),
+    ] {
+        let mut tpm = machine();
+        for pcr in 0..8 {
+            tpm.set_pcr(Hash::Sha1, pcr, &[pcr; 20]);
+        }
+        let mut prover = prover(tpm);
+        prover.lies = lies().selections(move |asked| asked.clone_from(&selection));
+        assert_eq!(refused(prover), Some(Reason::PcrSelection), "{case}");
+    }
+}
+
+/// What the AK signed in another exchange, or before the nonce was there; the proof is right.
+#[test]
+fn a_quote_of_another_exchange_is_refused() {
+    let mut prover = prover(machine());
+    let kept = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let keep = std::sync::Arc::clone(&kept);
+    prover.lies = lies().evidence(move |evidence| {
+        *keep.lock().unwrap() = Some(evidence.clone());
+    });
+    let exchange = |prover: &mut softtpm::Prover, seed| {
+        let payload = prover.payload().unwrap();
+        let mut entropy = Counter(seed);
+        let (challenge, pending) =
+            begin(&payload, &policy(), &Anchors::default(), 0, &mut entropy).unwrap();
+        pending.finish(&prover.answer(&payload, &challenge).unwrap())
+    };
+    assert!(exchange(&mut prover, 0).is_ok());
+    let earlier = kept.lock().unwrap().take().unwrap();
+    for (case, seed) in [("tpm/E05", 100), ("tpm/E34", 200)] {
+        let stale = earlier.clone();
+        prover.lies = lies().evidence(move |evidence| evidence.clone_from(&stale));
+        let refused = exchange(&mut prover, seed).unwrap_err().reason;
+        assert_eq!(refused, Reason::NonceMismatch, "{case}");
+    }
 }
 
 #[test]
@@ -149,12 +216,12 @@ fn values_are_the_quoted_ones() {
     let values = |change: fn(&mut Vec<PcrBank>)| lies().values(change);
     for (name, lie, expect) in [
         (
-            "altered",
+            "tpm/E15",
             values(|banks| banks[0].values.get_mut(&0).unwrap()[0] ^= 1),
             Reason::PcrDigest,
         ),
         (
-            "permuted",
+            "tpm/E16",
             values(|banks| {
                 let first = banks[0].values[&0].clone();
                 let last = banks[0].values.insert(7, first).unwrap();
@@ -168,13 +235,18 @@ fn values_are_the_quoted_ones() {
             Reason::MalformedResponse,
         ),
         (
-            "one more",
+            "tpm/E18",
             values(|banks| drop(banks[0].values.insert(9, vec![0; 32]))),
             Reason::MalformedResponse,
         ),
         (
-            "wrong length",
+            "tpm/E17",
             values(|banks| drop(banks[0].values.insert(7, vec![0; 31]))),
+            Reason::MalformedResponse,
+        ),
+        (
+            "tpm/E17: of SHA-1",
+            values(|banks| drop(banks[0].values.insert(7, vec![0; 20]))),
             Reason::MalformedResponse,
         ),
         ("none", values(Vec::clear), Reason::MalformedResponse),
@@ -203,12 +275,15 @@ fn the_digest_is_by_the_hash_of_the_scheme() {
     };
     assert_eq!(refused(p384()), None);
     let mut by_bank = p384();
-    by_bank.lies = lies().attest(|attest| {
+    let values = [0, 4, 7].map(|pcr| by_bank.tpm.pcrs[0].values[&pcr].clone());
+    let parts: Vec<_> = values.iter().map(Vec::as_slice).collect();
+    let sha256 = Hash::Sha256.digest(&parts);
+    by_bank.lies = lies().attest(move |attest| {
         if let Attested::Quote { digest, .. } = &mut attest.attested {
-            digest.truncate(32);
+            digest.clone_from(&sha256);
         }
     });
-    assert_eq!(refused(by_bank), Some(Reason::PcrDigest));
+    assert_eq!(refused(by_bank), Some(Reason::PcrDigest), "tpm/E19");
 }
 
 #[test]
@@ -217,35 +292,63 @@ fn the_signature_is_the_ak_s_by_its_scheme() {
     let rsa = Key::sample(Role::Other, KeyKind::Rsa2048).unwrap();
     for (name, lie, expect) in [
         (
-            "other key",
+            "tpm/E21",
             lies().signer(other, Algorithm::ECDSA, Hash::Sha256),
             Reason::BadSignature,
         ),
         (
-            "RSA header",
+            "tpm/E22: RSA header",
             lies().signer(rsa, Algorithm::RSASSA, Hash::Sha256),
             Reason::SignatureScheme,
         ),
         (
-            "SHA-1",
+            "tpm/E22: SHA-1",
             lies().signature(|signature| signature.hash = Algorithm::SHA1),
             Reason::SignatureScheme,
         ),
-        ("bit of s", scalar(|_r, s| s[7] ^= 1), Reason::BadSignature),
-        ("r = 0", scalar(|r, _s| r.fill(0)), Reason::BadSignature),
-        ("s empty", scalar(|_r, s| s.clear()), Reason::BadSignature),
+        ("tpm/E20", scalar(|_r, s| s[7] ^= 1), Reason::BadSignature),
         (
-            "s = 2²⁵⁶ − 1",
+            "tpm/E23: r = 0",
+            scalar(|r, _s| r.fill(0)),
+            Reason::BadSignature,
+        ),
+        (
+            "tpm/E23: s = 0",
+            scalar(|_r, s| s.fill(0)),
+            Reason::BadSignature,
+        ),
+        (
+            "tpm/E23: r = n",
+            scalar(|r, _s| r.clone_from(&order())),
+            Reason::BadSignature,
+        ),
+        (
+            "tpm/E23: s = n",
+            scalar(|_r, s| s.clone_from(&order())),
+            Reason::BadSignature,
+        ),
+        (
+            "tpm/E23: s + n",
+            scalar(|_r, s| *s = plus(s, &order())),
+            Reason::BadSignature,
+        ),
+        (
+            "tpm/E23: s empty",
+            scalar(|_r, s| s.clear()),
+            Reason::BadSignature,
+        ),
+        (
+            "tpm/E23: s = 2²⁵⁶ − 1",
             scalar(|_r, s| s.fill(0xFF)),
             Reason::BadSignature,
         ),
         (
-            "r of 66 bytes",
+            "tpm/E23: r of 66 bytes",
             scalar(|r, _s| *r = vec![1; 66]),
             Reason::BadSignature,
         ),
         (
-            "r of 100 bytes",
+            "tpm/E23: r of 100 bytes",
             scalar(|r, _s| *r = vec![1; 100]),
             Reason::MalformedResponse,
         ),
@@ -273,6 +376,71 @@ fn the_signature_is_the_ak_s_by_its_scheme() {
         None,
         "a leading zero is the same number"
     );
+}
+
+/// A key that the AK certified, in the same TPM, quotes as well as the AK.
+#[test]
+fn a_quote_is_the_ak_s_own() {
+    let other = Key::sample(Role::Other, KeyKind::P256).unwrap();
+    let own = Ak::new(other.clone(), Algorithm::ECDSA, Hash::Sha256);
+    let name = own.qualified_name().unwrap();
+    let signed = || lies().signer(other.clone(), Algorithm::ECDSA, Hash::Sha256);
+    for (case, lie, expect) in [
+        (
+            "tpm/E25: under its own name",
+            signed().attest(move |attest| attest.qualified_signer = name.clone()),
+            Reason::QualifiedSigner,
+        ),
+        (
+            "tpm/E25: under the AK's name",
+            signed(),
+            Reason::BadSignature,
+        ),
+    ] {
+        assert_eq!(refused(liar(lie)), Some(expect), "{case}");
+    }
+}
+
+/// The salt is as long as the digest, and the mask is by the same hash (FIPS 186-5, section 5.4).
+#[test]
+fn pss_has_one_salt_length_and_one_mask() {
+    let key = Key::sample(Role::Ak, KeyKind::Rsa2048).unwrap();
+    let scheme = SigningScheme {
+        algorithm: Algorithm::RSAPSS,
+        hash: Hash::Sha256,
+    };
+    for (case, hex, expect) in [
+        (
+            "as it should be",
+            include_str!("vectors/pss-right.hex"),
+            Ok(()),
+        ),
+        (
+            "tpm/E24: no salt",
+            include_str!("vectors/pss-salt-0.hex"),
+            Err(Reason::BadSignature),
+        ),
+        (
+            "tpm/E24: the longest salt",
+            include_str!("vectors/pss-salt-max.hex"),
+            Err(Reason::BadSignature),
+        ),
+        (
+            "tpm/E24: a mask by SHA-1",
+            include_str!("vectors/pss-mgf-sha1.hex"),
+            Err(Reason::BadSignature),
+        ),
+    ] {
+        let signature = Signature {
+            algorithm: Algorithm::RSAPSS,
+            hash: Algorithm::SHA256,
+            value: SignatureValue::Rsa(
+                hex::decode(hex.split_whitespace().collect::<String>()).unwrap(),
+            ),
+        };
+        let outcome = verify_signature(key.subject_key(), scheme, b"a quote", &signature);
+        assert_eq!(outcome, expect, "{case}");
+    }
 }
 
 #[test]
@@ -344,6 +512,35 @@ fn creation(attest: &mut evidence::Attest) {
         name: Name::from_bytes(&[0, 11]),
         hash: vec![0; 32],
     };
+}
+
+fn nv(attest: &mut evidence::Attest) {
+    attest.kind = tag::ATTEST_NV;
+    attest.attested = Attested::Other(vec![0; 40]);
+}
+
+/// The order of P-256 (FIPS 186-5 and SP 800-186, section 3.2.1.3).
+fn order() -> Vec<u8> {
+    hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap()
+}
+
+/// The sum of two big-endian numbers of one width, with a byte more if it needs one.
+fn plus(one: &[u8], other: &[u8]) -> Vec<u8> {
+    let mut carry = 0_u16;
+    let mut sum: Vec<u8> = one
+        .iter()
+        .zip(other)
+        .rev()
+        .map(|(a, b)| {
+            carry += u16::from(*a) + u16::from(*b);
+            let [high, low] = carry.to_be_bytes();
+            carry = u16::from(high);
+            low
+        })
+        .collect();
+    sum.extend((carry > 0).then_some(1));
+    sum.reverse();
+    sum
 }
 
 fn flip_digest(attest: &mut evidence::Attest) {
