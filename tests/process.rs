@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::secrets::Secrets;
 use crate::wait::{until, until_some};
 
 /// Seconds that a command run to its end may take.
@@ -173,8 +174,10 @@ impl Process {
 }
 
 impl Drop for Process {
+    /// Nothing that it has logged may be secret.
     fn drop(&mut self) {
         self.kill();
+        Secrets::known().must_not_be_in(&self.name, &self.log());
     }
 }
 
@@ -197,7 +200,7 @@ impl Tool {
         environment: &[(&str, &str)],
     ) -> Self {
         let mut command = Command::new("timeout");
-        command.arg(COMMAND_SECONDS).arg(program).args(arguments);
+        command.arg(COMMAND_SECONDS).arg(&program).args(arguments);
         command
             .envs(environment.iter().copied())
             .stdin(Stdio::null());
@@ -207,11 +210,15 @@ impl Tool {
             stderr,
         } = command.output().expect("coreutils' timeout is installed");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self {
+        let tool = Self {
             success: status.success(),
             stdout: text(stdout),
             stderr: text(stderr),
-        }
+        };
+        let name = Path::new(&program).display().to_string();
+        Secrets::known().must_not_be_in(&name, &tool.stdout);
+        Secrets::known().must_not_be_in(&name, &tool.stderr);
+        tool
     }
 }
 

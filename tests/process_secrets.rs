@@ -1,37 +1,39 @@
 //! What must not be in a log: secrets of any kind, and text that peers chose in a form that harms.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use conformance::{Entry, Side};
-use evidence::{Challenge, Response};
+use base64::engine::general_purpose::STANDARD;
+use conformance::{Entry, LogLine, Side};
+use evidence::{Challenge, Hash, Proof, Response};
+use plugin::Code;
 use softtpm::{Lies, Prover};
-use tests::{Manufacturer, Model};
+use tests::{Manufacturer, Model, ResourceManager, Secrets};
+use tokio::time::sleep;
+use verify::Reason;
 
 use crate::process_certificates::{Authority, Described};
 use crate::process_grants::{certified, machine, old_machine};
-use crate::process_machine::{Verifier, agent};
+use crate::process_machine::{Verifier, agent, watched_agent};
 use crate::process_plugin::{
-    Records, TRUST_DOMAIN, attest, challenge, configured, decisions, field, unload,
+    LIMIT, Records, TRUST_DOMAIN, attest, challenge, configured, decisions, field, text_of, unload,
 };
+use crate::process_refusal_cases::lying;
 
 /// The log holds none of these, in whatever form.
 fn keeps_secret(log: &[Entry], secrets: &[Vec<u8>]) {
     assert!(!log.is_empty());
-    let text = format!("{log:?}");
-    let folded = text.to_ascii_lowercase();
+    let lines: Vec<_> = log.iter().cloned().map(LogLine::Entry).collect();
+    let known = Secrets::default();
     for secret in secrets {
         assert!(secret.len() >= 16, "long enough to be no accident");
-        // The beginning is enough: what is cut is told all the same.
-        let start = &secret[..12];
-        assert!(!folded.contains(&hex::encode(start)));
-        assert!(!text.contains(&STANDARD_NO_PAD.encode(start)));
-        assert!(!text.contains(&URL_SAFE_NO_PAD.encode(start)));
-        let listed = format!("{start:?}");
-        assert!(!text.contains(listed.trim_end_matches(']')));
+        known.learn("a secret of this test", secret);
     }
+    assert_eq!(known.leaks(&text_of(&lines)), Vec::<String>::new());
+    assert!(!known.leaks(&format!("{:?}", secrets[0])).is_empty());
 }
 
 /// One exchange, honest or not, and all that is secret in it.
@@ -53,7 +55,7 @@ async fn secrets_of(server: &conformance::Loaded, mut prover: Prover, lies: Lies
     secrets.extend(nonce.map(|extension| extension.nonce.to_vec()));
     match Response::decode(&response).unwrap() {
         Response::Proof(proof) => secrets.push(proof.proof.to_vec()),
-        Response::Secret(secret) => secrets.push(secret),
+        Response::Secret(secret) => secrets.push(secret.expose().to_vec()),
     }
     secrets
 }
@@ -72,6 +74,107 @@ async fn a_server_logs_no_secret() {
     let log = unload(server).await;
     assert_eq!(decisions(&log).len(), 4);
     keeps_secret(&log, &secrets);
+}
+
+/// Every plugin of these tests is searched for everything that they know, when it ends; so it must be enough.
+#[tokio::test]
+async fn everything_secret_is_known_to_the_search() {
+    let tpm = Manufacturer::new().make(&Model::default());
+    let manager = ResourceManager::start(tpm.socket());
+    let agent = watched_agent(&manager, "").await;
+    Verifier::open().attest(&agent).await.unwrap();
+    let records = Records::new();
+    let server = configured(Side::Server, &records.enrolment("")).await;
+    for mut prover in [machine(), old_machine()] {
+        records.enrol(prover.tpm.ek_hash());
+        attest(&server, &mut prover).await.unwrap();
+    }
+    let kinds = Secrets::known().kinds();
+    for kind in [
+        "a nonce",
+        "a private key",
+        "a proof",
+        "a quote's binding",
+        "a session's HMAC",
+        "a session's nonce",
+        "a verifier's entropy",
+        "an activated secret",
+    ] {
+        assert!(kinds.contains(kind), "tpm/I11: {kind}");
+    }
+    unload(agent).await;
+    unload(server).await;
+}
+
+/// The same search as at the end of every plugin, with something to find.
+#[tokio::test]
+async fn a_planted_secret_fails_the_test_of_a_plugin() {
+    let records = Records::new();
+    let planted = Hash::Sha256.digest(&[b"planted"]);
+    Secrets::known().learn("what this test plants", &planted);
+    let name = format!("{}.pem", hex::encode(&planted));
+    // A long name is cut.
+    let start: String = name.chars().take(48).collect();
+    let server = configured(Side::Server, &records.anchors("")).await;
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(server))).is_ok());
+    // The server names a file that is no certificate.
+    fs::write(records.cas().join(&name), "no certificate").unwrap();
+    let mut server = configured(Side::Server, &records.anchors("")).await;
+    let deadline = Instant::now() + LIMIT;
+    while !text_of(&server.process().log()).contains(&start) {
+        assert!(Instant::now() < deadline, "the file is named");
+        sleep(Duration::from_millis(10)).await;
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| drop(server)));
+    let said = outcome.unwrap_err();
+    let said = said.downcast_ref::<String>().unwrap();
+    assert!(
+        said.contains("what this test plants in hexadecimal"),
+        "tpm/I11: {said}"
+    );
+}
+
+/// Whatever went wrong in a proof, the peer reads the same: nothing tells it how near it came.
+#[tokio::test]
+async fn failed_proofs_look_alike() {
+    let records = Records::new();
+    let server = configured(Side::Server, &records.enrolment("")).await;
+    let proof = |change: fn(&mut Proof)| {
+        Lies::none().answer(move |answer| {
+            if let Response::Proof(proof) = &mut answer.response {
+                change(proof);
+            }
+        })
+    };
+    let raw = Lies::none().answer(|answer| {
+        let secret = answer.secret.expose().try_into().unwrap();
+        if let Response::Proof(proof) = &mut answer.response {
+            proof.proof = secret;
+        }
+    });
+    let liars = [
+        lying(machine(), Lies::none().guess(&[9; 32])),
+        lying(machine(), Lies::none().seen(|seen| seen.payload[0] ^= 1)),
+        lying(machine(), Lies::none().seen(|seen| seen.challenge[9] ^= 1)),
+        lying(machine(), proof(|proof| proof.proof[0] ^= 1)),
+        lying(machine(), proof(|proof| proof.proof[31] ^= 1)),
+        lying(machine(), proof(|proof| proof.evidence.push(b' '))),
+        lying(machine(), proof(|proof| proof.log = Some(vec![1]))),
+        lying(machine(), raw),
+        lying(old_machine(), Lies::none().guess(&[9; 32])),
+        lying(old_machine(), Lies::none().guess(&[9; 5])),
+    ];
+    for mut liar in liars {
+        let status = attest(&server, &mut liar).await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied, "tpm/D10");
+        assert_eq!(
+            status.message(),
+            Reason::ProofMismatch.to_string(),
+            "tpm/D10"
+        );
+        assert!(status.details().is_empty(), "tpm/D10");
+    }
+    unload(server).await;
 }
 
 #[tokio::test]
@@ -142,7 +245,11 @@ async fn a_peer_writes_no_log_line_of_its_own() {
     machines.push((no_vendor, "refused"));
     for (prover, outcome) in &mut machines {
         let verdict = attest(&server, prover).await;
-        assert_eq!(verdict.is_ok(), *outcome == "granted", "{verdict:?}");
+        assert_eq!(
+            verdict.is_ok(),
+            *outcome == "granted",
+            "tpm/I02: {verdict:?}"
+        );
         let said = verdict.map_or_else(
             |status| status.message().to_owned(),
             |granted| granted.selector_values.join(" "),
@@ -164,7 +271,8 @@ async fn a_peer_writes_no_log_line_of_its_own() {
         let status = exchange.reply().await.unwrap_err();
         assert_eq!(
             status.message(),
-            "malformed_payload: the payload is not valid"
+            Reason::MalformedPayload.to_string(),
+            "tpm/I12"
         );
     }
     let key = format!("{HOSTILE:?} = 1");

@@ -11,7 +11,9 @@ use tempfile::TempDir;
 
 pub use crate::space::{RC_OBJECT_MEMORY, RC_REFERENCE_H0};
 
+use crate::secrets::Secrets;
 use crate::space::{Space, Upstream};
+use crate::tpm_bus;
 use crate::tpm_socket::{code, read_frame, response};
 
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -131,6 +133,8 @@ fn serve(mut client: UnixStream, shared: &Shared, number: usize) {
             None => space.run(&mut lock(&shared.tpm), &command),
         };
         let Ok(answer) = answer else { break };
+        let handles = lock(&shared.tpm).handles(code(&command));
+        tpm_bus::learn(Secrets::known(), &command, handles, &answer);
         if std::io::Write::write_all(&mut client, &answer).is_err() {
             break;
         }

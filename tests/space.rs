@@ -112,6 +112,11 @@ impl Upstream {
         }
     }
 
+    /// How many handles a command has.
+    pub(crate) fn handles(&self, code: u32) -> usize {
+        self.shape(code).handles
+    }
+
     fn shape(&self, code: u32) -> Shape {
         self.shapes.get(&code).copied().unwrap_or(Shape {
             handles: 0,

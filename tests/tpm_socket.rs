@@ -49,6 +49,18 @@ impl TpmSocket {
         self.authorised(0x126, PLATFORM, &[]);
     }
 
+    /// Gives the endorsement hierarchy a password: `TPM2_HierarchyChangeAuth`.
+    pub fn set_endorsement_password(&mut self, password: &[u8]) {
+        /// `TPM_RH_ENDORSEMENT`
+        const ENDORSEMENT: u32 = 0x4000_000B;
+        let size = u16::try_from(password.len()).expect("a password is short");
+        self.authorised(
+            0x129,
+            ENDORSEMENT,
+            &[&size.to_be_bytes()[..], password].concat(),
+        );
+    }
+
     /// Sends a command with one handle, authorised by an empty password.
     fn authorised(&mut self, code: u32, handle: u32, parameters: &[u8]) {
         /// `TPM_ST_SESSIONS`

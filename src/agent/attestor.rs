@@ -1,6 +1,7 @@
 //! The attestation of this machine: an offer, a challenge, an answer.
 
 use std::io;
+use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -97,7 +98,8 @@ impl AgentAttestor for Attestor {
         let challenge = exchange.challenge().await?;
         let question = self.question(&settings, &payload, &challenge)?;
         let response = self.worker.answer(settings, question).await?;
-        exchange.respond(response.encode()).await?;
+        // What the transport keeps of it cannot be erased.
+        exchange.respond(take(&mut *response.encode())).await?;
         Ok(())
     }
 }

@@ -10,7 +10,6 @@ use evidence::AkTemplate;
 use hcl::{Key, Kind, Moved, Problem, Schema, Values};
 use plugin::Purpose;
 use tpm::{Address, Auth, BadAddress, EkChoice};
-use zeroize::Zeroizing;
 
 /// The keys of `plugin_data`.
 pub const SCHEMA: Schema = Schema {
@@ -198,13 +197,10 @@ impl Files<'_> {
     }
 
     fn auth(&mut self, key: &str) -> Auth {
-        let mut auth = Zeroizing::new(self.bytes(key, MAX_AUTH).unwrap_or_default());
+        let auth = Auth::of_file(self.bytes(key, MAX_AUTH).unwrap_or_default());
         if !auth.is_empty() && self.is_open_to_others(key) {
             let message = format!("the file of {key} is readable by everybody: chmod o-rwx");
             self.problems.push(self.values.problem(key, message));
-        }
-        if auth.last() == Some(&b'\n') {
-            auth.pop();
         }
         auth
     }
@@ -217,7 +213,8 @@ impl Files<'_> {
 }
 
 fn read(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Room for an authorisation, so that growing leaves no copy of one behind.
+    let mut bytes = Vec::with_capacity(128);
     let read = fs::File::open(path)?
         .take(limit + 1)
         .read_to_end(&mut bytes)?;
@@ -309,9 +306,9 @@ mod tests {
             settings.tpm.certificate.as_deref(),
             Some(&b"certificate"[..])
         );
-        assert_eq!(settings.tpm.endorsement_auth.as_slice(), b"secret");
+        assert_eq!(settings.tpm.endorsement_auth.expose(), b"secret");
         assert_eq!(
-            settings.tpm.owner_auth.as_slice(),
+            settings.tpm.owner_auth.expose(),
             b"two\n",
             "one newline is cut"
         );

@@ -137,7 +137,7 @@ fn answer(
     let attestor = attestor(opened, settings, deadline)?;
     let secret = attestor.activate(&question.credential, deadline)?;
     let Some(wanted) = &question.quote else {
-        return Ok(Response::Secret(secret.expose().to_vec()));
+        return Ok(Response::Secret(secret));
     };
     let binding = secret.quote_binding(&wanted.transcript);
     let quoted = attestor.quote(&binding, &wanted.selections, deadline)?;

@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Writes fields to the end of a byte string.
-#[derive(Debug, Default, Clone)]
+#[derive(Default, Clone)]
 pub struct Writer {
     bytes: Vec<u8>,
 }
@@ -99,6 +99,13 @@ impl Writer {
     /// An empty byte string.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty byte string that holds `size` bytes before it grows, which leaves a copy behind.
+    pub fn with_capacity(size: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(size),
+        }
     }
 
     /// Appends one byte.

@@ -1,5 +1,7 @@
 //! The second message: a credential that one TPM can open, and what the server wants quoted.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::json::{Json, Members, Object, base64, parse_object};
@@ -15,7 +17,7 @@ pub struct Challenge {
 }
 
 /// What a server of this project adds under `tpm_attestor`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ChallengeExtension {
     /// The protocol version chosen.
     pub version: u32,
@@ -32,6 +34,16 @@ impl ChallengeExtension {
             .iter()
             .map(|(hash, pcrs)| PcrSelection::new(*hash, pcrs))
             .collect()
+    }
+}
+
+/// Without the nonce, which belongs to one exchange and no log.
+impl fmt::Debug for ChallengeExtension {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ChallengeExtension")
+            .field("version", &self.version)
+            .field("pcrs", &self.pcrs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -180,6 +192,13 @@ mod tests {
             br#"{"EC":{"Credential":"AAEJ","Secret":"AAIICA=="}}"#
         );
         assert_eq!(Challenge::decode(&old.encode()), Ok(old));
+    }
+
+    #[test]
+    fn a_challenge_shows_no_byte_of_its_nonce() {
+        let shown = format!("{:?}", challenge().extension);
+        let expected = "Some(ChallengeExtension { version: 1, pcrs: [(Sha256, [0, 7])], .. })";
+        assert_eq!(shown, expected);
     }
 
     #[test]

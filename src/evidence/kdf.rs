@@ -113,6 +113,13 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_wiped() {
+        fn wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+        wiped(&kdfa(Hash::Sha256, &[1], "STORAGE", &[], &[], 128));
+        wiped(&kdfe(Hash::Sha256, &[1], "IDENTITY", &[], &[], 128));
+    }
+
+    #[test]
     fn kdfe_hashes_counter_secret_label_parties() {
         let first = Hash::Sha256.digest(&[b"\0\0\0\x01zzIDENTITY\0uv"]);
         let second = Hash::Sha256.digest(&[b"\0\0\0\x02zzIDENTITY\0uv"]);

@@ -19,6 +19,8 @@ mod response;
 mod signature;
 mod subject_key;
 mod template;
+#[cfg(test)]
+mod tests_bounds;
 mod transcript;
 
 pub use algorithm::{Algorithm, Curve, Hash};

@@ -1,23 +1,25 @@
 //! The third message: the raw secret of the first generation, or evidence with a proof.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use zeroize::Zeroizing;
 
 use crate::json::{Json, Members, Object, base64, parse_object};
-use crate::{Hash, Malformed, PcrBank, limits};
+use crate::{Hash, Malformed, PcrBank, Secret, limits};
 
 /// What an agent answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
     /// `Secret`: the activated secret itself, to and from peers of the first generation.
-    Secret(Vec<u8>),
+    Secret(Secret),
     /// `tpm_attestor`: the secret stays where it is and signs.
     Proof(Proof),
 }
 
 /// Evidence and the proof that covers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Proof {
     /// `evidence`: the encoded [`Evidence`], as it travelled.
     pub evidence: Vec<u8>,
@@ -52,17 +54,17 @@ impl Response {
             .map(decode_proof)
             .transpose()?;
         match (secret, proof) {
-            (Some(secret), None) => Ok(Self::Secret(secret)),
+            (Some(secret), None) => Ok(Self::Secret(Secret::new(secret))),
             (None, Some(proof)) => Ok(Self::Proof(proof)),
             _ => Err(Malformed::Value),
         }
     }
 
-    /// The response.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The response, erased when dropped: it may be the secret itself.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let message = match self {
             Self::Secret(secret) => Message {
-                secret: Some(base64(secret)),
+                secret: Some(ErasedText(Zeroizing::new(base64(secret.expose())))),
                 tpm_attestor: None,
             },
             Self::Proof(proof) => Message {
@@ -74,7 +76,23 @@ impl Response {
                 }),
             },
         };
-        serde_json::to_vec(&message).unwrap_or_default()
+        // As much room as a secret needs, so that no growing leaves a copy behind.
+        let secret = message.secret.as_ref().map_or(0, |secret| secret.0.len());
+        let mut out = Zeroizing::new(Vec::with_capacity(secret + 64));
+        if serde_json::to_writer(&mut *out, &message).is_err() {
+            out.clear();
+        }
+        out
+    }
+}
+
+/// Sizes alone: evidence holds the binding, and the proof is an HMAC by the secret.
+impl fmt::Debug for Proof {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Proof")
+            .field("evidence", &self.evidence.len())
+            .field("log", &self.log.as_ref().map(Vec::len))
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,7 +137,10 @@ impl Evidence {
 
 fn decode_proof(object: &Object) -> Result<Proof, Malformed> {
     let members = Members::new(object, &["evidence", "log", "proof"])?;
-    let proof = members.bytes("proof", 32)?.ok_or(Malformed::Value)?;
+    // Not too long for any buffer, but no proof.
+    let proof = members
+        .bytes("proof", limits::TEXT)?
+        .ok_or(Malformed::Value)?;
     Ok(Proof {
         evidence: members
             .bytes("evidence", limits::RESPONSE)?
@@ -164,9 +185,18 @@ fn decode_pcr(hash: Hash, pcr: &str, value: &Json) -> Result<(u8, Vec<u8>), Malf
 #[derive(Serialize)]
 struct Message {
     #[serde(rename = "Secret", skip_serializing_if = "Option::is_none")]
-    secret: Option<String>,
+    secret: Option<ErasedText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tpm_attestor: Option<ProofMessage>,
+}
+
+/// Base64 of a secret, erased when dropped.
+struct ErasedText(Zeroizing<String>);
+
+impl Serialize for ErasedText {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
 }
 
 #[derive(Serialize)]
@@ -214,12 +244,31 @@ mod tests {
         }
     }
 
+    /// A secret of ones.
+    fn secret(size: usize) -> Response {
+        Response::Secret(Secret::new(vec![1; size]))
+    }
+
+    #[test]
+    fn a_response_shows_no_byte_and_is_wiped() {
+        fn wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+        assert_eq!(format!("{:?}", secret(3)), "Secret(Secret(redacted))");
+        let shown = format!("{:?}", proof());
+        assert_eq!(shown, "Proof(Proof { evidence: 1, log: Some(1), .. })");
+        wiped(&secret(3).encode());
+        // Room was there from the beginning, or an unwiped copy was left behind.
+        for size in [0, 1, 32, 64] {
+            let encoded = secret(size).encode();
+            assert!(encoded.len() + 32 < encoded.capacity(), "{size}");
+        }
+    }
+
     #[test]
     fn responses_round_trip() {
-        for response in [proof(), Response::Secret(vec![9; 32])] {
+        for response in [proof(), Response::Secret(Secret::new(vec![9; 32]))] {
             assert_eq!(Response::decode(&response.encode()), Ok(response));
         }
-        assert_eq!(Response::Secret(vec![1]).encode(), br#"{"Secret":"AQ=="}"#);
+        assert_eq!(secret(1).encode().as_slice(), br#"{"Secret":"AQ=="}"#);
         assert_eq!(Evidence::decode(&evidence().encode()), Ok(evidence()));
     }
 
@@ -238,7 +287,7 @@ mod tests {
                 "{text}"
             );
         }
-        let text = String::from_utf8(proof().encode()).unwrap();
+        let text = String::from_utf8(proof().encode().to_vec()).unwrap();
         for (from, to) in [
             ("{\"tpm_attestor\"", "{\"Secret\":\"AQ==\",\"tpm_attestor\""),
             ("\"tpm_attestor\"", "\"TPM_attestor\":{},\"tpm_attestor\""),
@@ -291,7 +340,7 @@ mod tests {
 
     #[test]
     fn sizes_are_bounded() {
-        let secret = |size| Response::decode(&Response::Secret(vec![1; size]).encode()).map(drop);
+        let secret = |size| Response::decode(&secret(size).encode()).map(drop);
         assert_eq!(secret(limits::TEXT), Ok(()));
         assert_eq!(secret(limits::TEXT + 1), Err(Malformed::TooLong));
         let sized = |quote, signature, banks| {

@@ -105,9 +105,7 @@ impl EkHash {
                 let index = usize::try_from((buffer >> bits) & 31).unwrap_or_default();
                 out.extend(ALPHABET.get(index).copied().map(char::from));
             }
-            buffer &= (1 << bits) - 1;
         }
-        out.truncate(52);
         out
     }
 

@@ -77,6 +77,14 @@ impl PartialEq<[u8]> for Secret {
     }
 }
 
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        *self == *other.expose()
+    }
+}
+
+impl Eq for Secret {}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Secret(redacted)")
@@ -85,6 +93,8 @@ impl fmt::Debug for Secret {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::ZeroizeOnDrop;
+
     use super::*;
 
     /// Known answers; computed once with Python's hashlib and hmac from the formulas above.
@@ -122,5 +132,12 @@ mod tests {
         let secret = Secret::new(vec![1, 2, 3]);
         assert_eq!(format!("{secret:?}"), "Secret(redacted)");
         assert!(secret == [1, 2, 3][..] && secret != [1, 2][..] && secret != [1, 2, 4][..]);
+        assert!(secret == secret.clone() && secret != Secret::new(vec![1, 2, 4]));
+    }
+
+    #[test]
+    fn a_secret_is_wiped() {
+        fn wiped(_: &impl ZeroizeOnDrop) {}
+        wiped(&Secret::new(vec![1]).0);
     }
 }

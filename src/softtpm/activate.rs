@@ -4,7 +4,7 @@ use evidence::{
     Credential, EkProfile, Hash, Name, Reader, Secret, cfb_decrypt, kdfa, limits, seed_label,
 };
 
-use crate::{SoftTpm, TpmError};
+use crate::{SoftTpm, TpmError, witness};
 
 impl SoftTpm {
     /// Opens a credential for the AK.
@@ -35,6 +35,7 @@ impl SoftTpm {
         let mut reader = Reader::new(&identity);
         let secret = Secret::new(reader.sized(LARGEST_DIGEST)?.to_vec());
         reader.end()?;
+        witness::tell("an activated secret", secret.expose());
         Ok(secret)
     }
 }
@@ -100,33 +101,72 @@ mod tests {
     /// Credentials of tpm2-tools: nothing of their making is shared with this project.
     #[test]
     fn credentials_made_elsewhere_open() {
-        let name = Name::from_bytes(&[&[0, 11][..], &[0x5A; 32]].concat());
-        for (kind, vector) in [
+        for (case, kind, vector) in [
+            ("tpm/D08", KeyKind::Rsa2048, RSA2048),
+            ("tpm/D08", KeyKind::Rsa3072, RSA3072),
             (
-                KeyKind::Rsa2048,
-                include_str!("vectors/credential-rsa2048.hex"),
+                "P-256",
+                KeyKind::P256,
+                include_str!("vectors/credential-p256.hex"),
             ),
             (
-                KeyKind::Rsa3072,
-                include_str!("vectors/credential-rsa3072.hex"),
+                "tpm/D06",
+                KeyKind::P384,
+                include_str!("vectors/credential-p384.hex"),
             ),
-            (KeyKind::P256, include_str!("vectors/credential-p256.hex")),
-            (KeyKind::P384, include_str!("vectors/credential-p384.hex")),
-            (KeyKind::P521, include_str!("vectors/credential-p521.hex")),
+            (
+                "tpm/D06",
+                KeyKind::P521,
+                include_str!("vectors/credential-p521.hex"),
+            ),
         ] {
-            let bytes = hex::decode(vector.split_whitespace().collect::<String>()).unwrap();
-            let mut reader = Reader::new(&bytes);
-            reader.take(8).unwrap();
-            let object = reader.sized(limits::CHALLENGE).unwrap();
-            let encrypted = reader.sized(limits::CHALLENGE).unwrap();
-            let sized = |bytes| Writer::new().sized(bytes).finish();
-            let made = Credential::from_wire(sized(object), sized(encrypted)).unwrap();
             assert_eq!(
-                outcome(tpm(kind).activate_as(&made, &name)),
-                Ok(b"a secret of thirty-two bytes !!!".to_vec()),
-                "{kind:?}"
+                outcome(tpm(kind).activate_as(&elsewhere(vector), &name_elsewhere())),
+                Ok(SECRET_ELSEWHERE.to_vec()),
+                "{case}: {kind:?}"
             );
         }
+    }
+
+    /// From the same seed, which an RSA EK opens, comes the same credential, to the byte.
+    #[test]
+    fn what_is_made_here_is_what_was_made_elsewhere() {
+        for (case, kind, vector) in [
+            ("SHA-256", KeyKind::Rsa2048, RSA2048),
+            ("tpm/D06", KeyKind::Rsa3072, RSA3072),
+        ] {
+            let tpm = tpm(kind);
+            let profile = EkProfile::of(tpm.ek_key()).unwrap();
+            let given = elsewhere(vector);
+            let encrypted = whole(given.encrypted_secret()).unwrap();
+            let seed = tpm
+                .ek
+                .open_seed(profile.hash, seed_label::IDENTITY, encrypted)
+                .unwrap();
+            let secret = Secret::new(SECRET_ELSEWHERE.to_vec());
+            let made =
+                Credential::make(tpm.ek_key(), profile, &name_elsewhere(), &secret, &seed).unwrap();
+            assert_eq!(made.id_object(), given.id_object(), "{case}");
+        }
+    }
+
+    const RSA2048: &str = include_str!("vectors/credential-rsa2048.hex");
+    const RSA3072: &str = include_str!("vectors/credential-rsa3072.hex");
+    const SECRET_ELSEWHERE: &[u8] = b"a secret of thirty-two bytes !!!";
+
+    fn name_elsewhere() -> Name {
+        Name::from_bytes(&[&[0, 11][..], &[0x5A; 32]].concat())
+    }
+
+    /// A credential as tpm2-tools write it: eight bytes, and the two structures.
+    fn elsewhere(vector: &str) -> Credential {
+        let bytes = hex::decode(vector.split_whitespace().collect::<String>()).unwrap();
+        let mut reader = Reader::new(&bytes);
+        reader.take(8).unwrap();
+        let object = reader.sized(limits::CHALLENGE).unwrap();
+        let encrypted = reader.sized(limits::CHALLENGE).unwrap();
+        let sized = |bytes| Writer::new().sized(bytes).finish();
+        Credential::from_wire(sized(object), sized(encrypted)).unwrap()
     }
 
     #[test]
@@ -148,7 +188,7 @@ mod tests {
         for _ in 0..48 {
             let made = credential(&tpm, &name, None);
             leading_zero += usize::from(made.encrypted_secret()[4] == 0);
-            assert_eq!(outcome(tpm.activate(&made)), Ok(vec![7; 32]));
+            assert_eq!(outcome(tpm.activate(&made)), Ok(vec![7; 32]), "tpm/D07");
         }
         assert!((1..48).contains(&leading_zero), "{leading_zero}");
     }

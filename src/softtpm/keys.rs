@@ -16,7 +16,7 @@ use evidence::{
     kdfe,
 };
 
-use crate::TpmError;
+use crate::{TpmError, witness};
 
 /// The types and sizes of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +72,7 @@ impl Key {
         let (subject, private) = rsa_from(der)
             .or_else(|| Curve::ALL.into_iter().find_map(|curve| ec_from(der, curve)))
             .ok_or(TpmError::Key)?;
+        witness::tell_private_key(der);
         Ok(Self(Arc::new(Material {
             subject,
             pkcs8: der.to_vec(),
@@ -144,7 +145,7 @@ impl Key {
     ) -> Result<Vec<u8>, TpmError> {
         match (&self.0.private, &self.0.subject) {
             (Private::Rsa { opening, .. }, _) => open_rsa(opening, hash, label, encrypted),
-            (Private::Ec { agreeing }, SubjectKey::Ec { curve, x, .. }) => {
+            (Private::Ec { agreeing, .. }, SubjectKey::Ec { curve, x, .. }) => {
                 open_ec(agreeing, *curve, x, hash, label, encrypted)
             }
             (Private::Ec { .. }, SubjectKey::Rsa { .. }) => Err(TpmError::Key),
@@ -157,8 +158,14 @@ impl Key {
         hash: Hash,
         message: &[u8],
     ) -> Result<SignatureValue, TpmError> {
-        let pair = EcdsaKeyPair::from_pkcs8(ecdsa(curve, hash)?, self.pkcs8())
-            .map_err(|_rejected| TpmError::Key)?;
+        let other;
+        let pair = match &self.0.private {
+            Private::Ec { signing, .. } if hash == usual_hash(curve) => signing.as_ref(),
+            _ => {
+                other = ecdsa_pair(curve, hash, self.pkcs8())?;
+                &other
+            }
+        };
         let signature = pair
             .sign(&SystemRandom::new(), message)
             .map_err(|_failed| TpmError::Scheme)?;
@@ -192,6 +199,8 @@ enum Private {
     },
     Ec {
         agreeing: PrivateKey,
+        /// With the hash of the curve's size: reading the key again costs more than a signature.
+        signing: Box<EcdsaKeyPair>,
     },
 }
 
@@ -224,7 +233,22 @@ fn ec_from(der: &[u8], curve: Curve) -> Option<(SubjectKey, Private)> {
         .as_ref()
         .get(1..)?
         .split_at_checked(curve.field_size())?;
-    Some((SubjectKey::ec(curve, x, y)?, Private::Ec { agreeing }))
+    let signing = Box::new(ecdsa_pair(curve, usual_hash(curve), der).ok()?);
+    let private = Private::Ec { agreeing, signing };
+    Some((SubjectKey::ec(curve, x, y)?, private))
+}
+
+fn ecdsa_pair(curve: Curve, hash: Hash, der: &[u8]) -> Result<EcdsaKeyPair, TpmError> {
+    EcdsaKeyPair::from_pkcs8(ecdsa(curve, hash)?, der).map_err(|_rejected| TpmError::Key)
+}
+
+/// The hash of a curve's size.
+fn usual_hash(curve: Curve) -> Hash {
+    match curve {
+        Curve::P256 => Hash::Sha256,
+        Curve::P384 => Hash::Sha384,
+        Curve::P521 => Hash::Sha512,
+    }
 }
 
 fn ecdh(curve: Curve) -> &'static agreement::Algorithm {

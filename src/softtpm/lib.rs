@@ -15,6 +15,7 @@ mod prover;
 mod quote;
 mod respond;
 mod sample;
+mod witness;
 
 pub use ak::{Ak, Parent};
 pub use device::{SoftTpm, booted_bank};
@@ -23,3 +24,4 @@ pub use keys::{Key, KeyKind};
 pub use lies::{Answer, Lies, Seen};
 pub use prover::{Generation, Prover};
 pub use sample::Role;
+pub use witness::{Witness, witness_secrets};

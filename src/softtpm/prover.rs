@@ -70,7 +70,7 @@ impl Prover {
         };
         let mut bytes = answer.response.encode();
         self.lies.tell_response(&mut bytes);
-        Ok(bytes)
+        Ok(bytes.to_vec())
     }
 }
 
@@ -270,10 +270,16 @@ mod tests {
         );
         let challenge = challenge(&prover.tpm);
         let answer = prover.answer(&payload, &challenge).unwrap();
-        assert_eq!(Response::decode(&answer), Ok(Response::Secret(vec![7; 32])));
+        assert_eq!(
+            Response::decode(&answer),
+            Ok(Response::Secret(Secret::new(vec![7; 32])))
+        );
         prover.lies = Lies::none().guess(&[1]);
         let answer = prover.answer(&payload, &challenge).unwrap();
-        assert_eq!(Response::decode(&answer), Ok(Response::Secret(vec![1])));
+        assert_eq!(
+            Response::decode(&answer),
+            Ok(Response::Secret(Secret::new(vec![1])))
+        );
     }
 
     #[test]

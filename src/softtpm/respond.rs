@@ -3,7 +3,7 @@
 use evidence::{Challenge, Evidence, PcrSelection, Proof, Response, Secret, Transcript};
 
 use crate::lies::{Answer, Seen};
-use crate::{Lies, SoftTpm, TpmError};
+use crate::{Lies, SoftTpm, TpmError, witness};
 
 impl SoftTpm {
     /// What an agent of this project answers: evidence and a proof, or the secret itself when the
@@ -31,10 +31,12 @@ impl SoftTpm {
         let challenge = Challenge::decode(&seen.challenge)?;
         let secret = lies.secret_of(|| self.activate(&challenge.credential))?;
         let response = match challenge.extension {
-            None => Response::Secret(secret.expose().to_vec()),
+            None => Response::Secret(secret.clone()),
             Some(extension) => {
+                witness::tell("a nonce", &extension.nonce);
                 let transcript = transcript(seen, lies);
                 let binding = secret.quote_binding(&transcript);
+                witness::tell("a quote's binding", &binding);
                 let evidence = self.evidence(&binding, extension.selections(), lies)?;
                 Response::Proof(self.prove(&secret, &transcript, &evidence, lies))
             }
@@ -47,7 +49,7 @@ impl SoftTpm {
     pub(crate) fn reveal_lying(&self, challenge: &[u8], lies: &Lies) -> Result<Answer, TpmError> {
         let challenge = Challenge::decode(challenge)?;
         let secret = lies.secret_of(|| self.activate(&challenge.credential))?;
-        let response = Response::Secret(secret.expose().to_vec());
+        let response = Response::Secret(secret.clone());
         let mut answer = Answer { response, secret };
         lies.tell_answer(&mut answer);
         Ok(answer)
@@ -88,6 +90,7 @@ impl SoftTpm {
         lies.tell_document(&mut document);
         let log = self.log.clone();
         let proof = secret.proof(transcript, &document, log.as_deref().unwrap_or_default());
+        witness::tell("a proof", &proof);
         Proof {
             evidence: document,
             log,
@@ -173,7 +176,7 @@ mod tests {
         let mut tpm = SoftTpm::first_generation(KeyKind::Rsa2048).unwrap();
         let old = challenge(&tpm, false);
         let new = challenge(&tpm, true);
-        let secret = Response::Secret(SECRET.to_vec());
+        let secret = Response::Secret(Secret::new(SECRET.to_vec()));
         assert_eq!(tpm.respond("example.org", b"{}", &old), Ok(secret.clone()));
         assert_eq!(tpm.legacy_respond(&new), Ok(secret.clone()));
         assert_eq!(secret.encode().len(), "{\"Secret\":\"\"}".len() + 44);

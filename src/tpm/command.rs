@@ -5,7 +5,7 @@ use std::fmt;
 use evidence::{Malformed, Reader, Writer};
 use zeroize::Zeroizing;
 
-use crate::{Error, ResponseCode, limits};
+use crate::{Auth, Error, ResponseCode, limits};
 
 /// TPM_CC.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,7 +75,7 @@ pub(crate) struct Command {
 /// TPMS_AUTH_COMMAND.
 pub(crate) enum Authorization {
     /// A password.
-    Password(Zeroizing<Vec<u8>>),
+    Password(Auth),
     /// A session.
     Session {
         handle: u32,
@@ -129,10 +129,11 @@ impl Command {
 
     /// The bytes for the TPM.
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let empty = Writer::with_capacity(limits::MESSAGE);
         let mut body = self
             .handles
             .iter()
-            .fold(Writer::new(), |out, handle| out.u32(*handle));
+            .fold(empty, |out, handle| out.u32(*handle));
         let tag = if self.authorizations.is_empty() {
             NO_SESSIONS
         } else {
@@ -142,19 +143,25 @@ impl Command {
         };
         let body = Zeroizing::new(body.raw(&self.parameters).finish());
         let size = len_u32(&body).saturating_add(HEADER_SIZE);
-        let command = Writer::new().u16(tag).u32(size).u32(self.code.0).raw(&body);
+        let command = Writer::with_capacity(limits::MESSAGE)
+            .u16(tag)
+            .u32(size)
+            .u32(self.code.0)
+            .raw(&body);
         Zeroizing::new(command.finish())
     }
 
     fn authorization_area(&self) -> Vec<u8> {
+        // Room from the beginning: growing would leave a copy of a password behind.
+        let empty = Writer::with_capacity(limits::MESSAGE);
         self.authorizations
             .iter()
-            .fold(Writer::new(), |out, authorization| match authorization {
+            .fold(empty, |out, authorization| match authorization {
                 Authorization::Password(password) => out
                     .u32(PASSWORD_SESSION)
                     .sized(&[])
                     .u8(CONTINUE_SESSION)
-                    .sized(password),
+                    .sized(password.expose()),
                 Authorization::Session {
                     handle,
                     nonce,
@@ -306,7 +313,7 @@ mod tests {
     fn with_password() -> Command {
         Command::new(CommandCode::QUOTE, Writer::new().u8(0xAA))
             .handles(&[0x8000_0000])
-            .authorize(Authorization::Password(Zeroizing::new(b"pw".to_vec())))
+            .authorize(Authorization::Password(Auth::new(b"pw".to_vec())))
     }
 
     #[test]
@@ -316,6 +323,19 @@ mod tests {
             hex::encode(&*with_password().encode()),
             "80020000001e00000158800000000000000b4000000900000100027077aa"
         );
+    }
+
+    #[test]
+    fn a_command_is_wiped_and_leaves_no_copy_behind() {
+        fn wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+        let command = with_password();
+        wiped(&command.parameters);
+        wiped(&command.encode());
+        // Neither has grown while a password was in it.
+        assert_eq!(command.encode().capacity(), limits::MESSAGE);
+        assert_eq!(command.authorization_area().capacity(), limits::MESSAGE);
+        let ok = hex::decode("8002000000130000000000000000000001 0000".replace(' ', "")).unwrap();
+        wiped(&command.decode(&ok).unwrap().parameters);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The operations on a TPM that both back ends offer.
 
+use std::fmt;
 use std::time::Instant;
 
 use evidence::{Algorithm, Credential, Hierarchy, Name, PcrBank, PcrSelection, Public, Secret};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{Error, ResponseCode, limits};
@@ -101,8 +103,9 @@ pub trait Tpm: Send {
     }
 }
 
-/// A password, erased when dropped. Empty unless someone has set one.
-pub type Auth = Zeroizing<Vec<u8>>;
+/// A password; shown to nobody, erased when dropped. Empty unless someone has set one.
+#[derive(Clone, Default)]
+pub struct Auth(Zeroizing<Vec<u8>>);
 
 /// An object inside the TPM. What it means is the back end's own affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,6 +178,47 @@ pub struct NvPublic {
     pub size: u16,
 }
 
+impl Auth {
+    /// Takes over the bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// What a file holds; one newline at its end is none of the password's.
+    pub fn of_file(contents: Vec<u8>) -> Self {
+        let mut auth = Self::new(contents);
+        if auth.0.last() == Some(&b'\n') {
+            auth.0.pop();
+        }
+        auth
+    }
+
+    /// The bytes, for the TPM.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether it is the password of a hierarchy for which nobody has set one.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// In constant time for equal lengths.
+impl PartialEq for Auth {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_slice().ct_eq(other.expose()).into()
+    }
+}
+
+impl Eq for Auth {}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Auth(redacted)")
+    }
+}
+
 impl NvPublic {
     /// TPMA_NV_OWNERREAD.
     pub const OWNER_READ: u32 = 1 << 17;
@@ -242,3 +286,18 @@ pub(crate) fn signing_hash(public: &Public) -> Algorithm {
 
 /// TPM_PT_NV_BUFFER_MAX.
 const NV_BUFFER_MAX: u32 = 0x012C;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_shows_no_byte_and_is_wiped() {
+        fn wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+        let auth = Auth::of_file(b"secret\n".to_vec());
+        assert_eq!(auth.expose(), b"secret");
+        assert_eq!(format!("{auth:?}"), "Auth(redacted)");
+        assert!(auth == Auth::new(b"secret".to_vec()) && auth != Auth::new(b"secreT".to_vec()));
+        wiped(&auth.0);
+    }
+}

@@ -249,7 +249,7 @@ const NULL: u16 = evidence::Algorithm::NULL.0;
 
 #[cfg(test)]
 mod tests {
-    use evidence::{AkTemplate, EkTemplate};
+    use evidence::{AkTemplate, EkTemplate, SubjectKey};
 
     use super::*;
 
@@ -261,6 +261,55 @@ mod tests {
             assert_eq!(policy == EkPolicy::Secret, low, "{}", template.name());
         }
         assert!(EkPolicy::of(&AkTemplate::EccP256.public()).is_err());
+    }
+
+    /// Whether a type can be printed: the constant of the type itself goes before the trait's.
+    struct Shown<T>(std::marker::PhantomData<T>);
+
+    trait Hidden {
+        const SHOWN: bool = false;
+    }
+
+    impl<T> Hidden for Shown<T> {}
+
+    impl<T: std::fmt::Debug> Shown<T> {
+        const SHOWN: bool = true;
+    }
+
+    #[test]
+    fn what_holds_keys_and_passwords_cannot_be_printed() {
+        const {
+            assert!(Shown::<Vec<u8>>::SHOWN);
+            assert!(!Shown::<Opening>::SHOWN);
+            assert!(!Shown::<Session>::SHOWN);
+            assert!(!Shown::<Exchange>::SHOWN);
+            assert!(!Shown::<Encapsulated>::SHOWN);
+            assert!(!Shown::<Command>::SHOWN);
+            assert!(!Shown::<Authorization>::SHOWN);
+            assert!(!Shown::<Answer>::SHOWN);
+            assert!(!Shown::<Writer>::SHOWN);
+        }
+    }
+
+    #[test]
+    fn session_keys_are_wiped() {
+        fn wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+        let ek = SubjectKey::rsa(&[0xC1; 256], 65_537).unwrap();
+        let wrapped = Encapsulated::new(&ek, Hash::Sha256, seed_label::SECRET, &[7; 32]).unwrap();
+        wiped(&wrapped.seed);
+        let opening = Opening {
+            hash: Hash::Sha256,
+            nonce: vec![1; 32],
+            salt: Some((wrapped, 128)),
+        };
+        let started = Writer::new().sized(&[2; 32]).finish();
+        let session = opening.started(&answer(&started, &[], 0, Vec::new()));
+        let session = session.unwrap();
+        wiped(&session.salt.as_ref().unwrap().0);
+        let command = Command::new(CommandCode::ACTIVATE_CREDENTIAL, Writer::new());
+        let (command, exchange) = session.authorize(command, &[]).unwrap();
+        wiped(&exchange.salt.as_ref().unwrap().0);
+        wiped(&command.parameters);
     }
 
     fn answer(parameters: &[u8], nonce: &[u8], attributes: u8, hmac: Vec<u8>) -> Answer {

@@ -98,7 +98,7 @@ impl Tss {
         auth: &Auth,
     ) -> Result<(), Error> {
         let handle = hierarchy_object(hierarchy);
-        tss_esapi::structures::Auth::try_from(auth.to_vec())
+        tss_esapi::structures::Auth::try_from(auth.expose().to_vec())
             .and_then(|auth| self.context.tr_set_auth(handle, auth))
             .map_err(|error| failure(command, error))
     }

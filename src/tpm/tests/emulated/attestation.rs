@@ -56,7 +56,7 @@ fn check_pair(ek: EkChoice, ak: AkTemplate) {
     let (mut attestor, _record) = emulator.attestor(options);
     let (credential, secret) = credential_for(&attestor);
     let opened = attestor.activate(&credential, soon()).unwrap();
-    assert_eq!(opened.expose(), secret.expose());
+    assert_eq!(opened.expose(), secret.expose(), "tpm/D08");
 
     let selections = [PcrSelection::new(Hash::Sha256, &[0, 7, 16])];
     let quoted = attestor.quote(&[7; 32], &selections, soon()).unwrap();

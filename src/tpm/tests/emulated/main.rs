@@ -7,6 +7,7 @@
     reason = "test code"
 )]
 
+mod activation;
 mod attestation;
 #[cfg(feature = "tss")]
 mod back_ends;

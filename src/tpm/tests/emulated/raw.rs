@@ -59,6 +59,13 @@ impl<C: AsConnection> Raw<C> {
     }
 
     fn send(&mut self, tag: u16, code: u32, body: &[u8]) -> Vec<u8> {
+        let response = self.answer(tag, code, body);
+        assert_eq!(response[6..10], [0; 4], "command {code:#x}");
+        response
+    }
+
+    /// Runs a command that is given in all but its header, and returns the response, whatever it is.
+    pub(crate) fn answer(&mut self, tag: u16, code: u32, body: &[u8]) -> Vec<u8> {
         let size = u32::try_from(body.len()).unwrap() + 10;
         let command = Writer::new()
             .u16(tag)
@@ -66,9 +73,7 @@ impl<C: AsConnection> Raw<C> {
             .u32(code)
             .raw(body)
             .finish();
-        let response = self.0.as_connection().exchange(&command, soon()).unwrap();
-        assert_eq!(response[6..10], [0; 4], "command {code:#x}");
-        response
+        self.0.as_connection().exchange(&command, soon()).unwrap()
     }
 
     /// Removes a persistent key.
