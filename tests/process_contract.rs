@@ -4,14 +4,15 @@ use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use conformance::{Broker, Host, Loaded, Side, Subject};
+use conformance::{Broker, Loaded, Side, Subject};
 use plugin::Code;
 use tempfile::TempDir;
 use tests::{Signal, binary};
 
 use crate::process_grants::machine;
 use crate::process_plugin::{
-    LIMIT, Records, TRUST_DOMAIN, attest, challenge, configured, load, name, unload, well_formed,
+    LIMIT, Records, TRUST_DOMAIN, attest, challenge, configured, host, load, name, unload,
+    well_formed,
 };
 
 const SIDES: [Side; 2] = [Side::Agent, Side::Server];
@@ -124,7 +125,7 @@ async fn it_works_for_a_host_without_services() {
     let records = Records::new();
     for broker in [Broker::Absent, Broker::Silent] {
         let subject = Subject::node_attestor(binary(name(Side::Server)), Side::Server);
-        let server = Host::new().broker(broker).load(&subject).await.unwrap();
+        let server = host().broker(broker).load(&subject).await.unwrap();
         server
             .configure(Some(TRUST_DOMAIN), &records.enrolment(""))
             .await

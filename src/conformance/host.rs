@@ -1,6 +1,6 @@
 //! Loading a plugin as SPIRE loads it: start, connect, broker, Init.
 
-use std::{collections::BTreeSet, io, process::ExitStatus};
+use std::{collections::BTreeSet, io, process::ExitStatus, sync::Arc};
 
 use plugin::proto::{
     go_plugin::{
@@ -21,7 +21,7 @@ use crate::{
     host_services::{self, HostServices},
     loaded::Loaded,
     log::LogLine,
-    process::{Process, START_LIMIT},
+    process::{AtEnd, Process, START_LIMIT},
     subject::Subject,
 };
 
@@ -30,6 +30,7 @@ use crate::{
 pub struct Host {
     broker: Broker,
     agents: BTreeSet<String>,
+    at_end: Option<AtEnd>,
 }
 
 /// What the host does with the broker.
@@ -115,9 +116,20 @@ impl Host {
         self
     }
 
+    /// Has `look` see everything that a plugin has logged, once its process has ended or was dropped; dropping it waits
+    /// for the end.
+    #[must_use]
+    pub fn at_end(mut self, look: impl Fn(&[LogLine]) + Send + Sync + 'static) -> Self {
+        self.at_end = Some(AtEnd(Arc::new(look)));
+        self
+    }
+
     /// Starts the plugin, connects, and calls Init.
     pub async fn load(&self, subject: &Subject) -> Result<Loaded, NotLoaded> {
-        let (process, handshake) = Process::start(subject, START_LIMIT).await?;
+        let (mut process, handshake) = Process::start(subject, START_LIMIT).await?;
+        if let Some(look) = &self.at_end {
+            process.at_end(look.clone());
+        }
         let connection = self.connect(subject, &handshake).await?;
         let host_service_names = match self.broker {
             Broker::Serving | Broker::Silent => host_services::offered(subject.side),

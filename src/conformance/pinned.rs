@@ -17,13 +17,15 @@ impl Pinned {
     /// `InvalidInput` for a CPU that the thread may not run on.
     pub fn to(core: usize) -> io::Result<Self> {
         let before = sched_getaffinity(None)?;
-        if core >= CpuSet::MAX_CPU || !before.is_set(core) {
-            let message = format!("CPU {core} is none that this process may run on");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
         let mut one = CpuSet::new();
-        one.set(core);
-        sched_setaffinity(None, &one)?;
+        // The set has room for so many, and reaching beyond them would panic.
+        if core < CpuSet::MAX_CPU {
+            one.set(core);
+        }
+        sched_setaffinity(None, &one).map_err(|error| {
+            let message = format!("this process may not run on CPU {core}");
+            io::Error::new(io::Error::from(error).kind(), message)
+        })?;
         Ok(Self { before })
     }
 }
@@ -41,7 +43,9 @@ mod tests {
 
     fn cores() -> Vec<usize> {
         let set = sched_getaffinity(None).unwrap();
-        (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
+        (0..CpuSet::MAX_CPU)
+            .filter(|core| set.is_set(*core))
+            .collect()
     }
 
     #[test]
@@ -49,6 +53,10 @@ mod tests {
         let before = cores();
         let last = *before.last().unwrap();
         let pinned = Pinned::to(last).unwrap();
+        assert_eq!(cores(), [last]);
+        let first = Pinned::to(before[0]).unwrap();
+        assert_eq!(cores(), [before[0]], "from there to any other");
+        drop(first);
         assert_eq!(cores(), [last]);
         drop(pinned);
         assert_eq!(cores(), before);

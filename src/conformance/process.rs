@@ -1,30 +1,50 @@
 //! A started plugin process: its handshake, its output, its end.
 
 use std::{
+    fmt,
+    fs::File,
     io,
     process::ExitStatus,
     sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
-    process::{Child, ChildStdout},
+    process::{Child, ChildStderr, ChildStdout},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
-use crate::{handshake::Handshake, host::NotLoaded, log::LogLine, pinned::Pinned, subject::Subject};
+use crate::{
+    handshake::Handshake, host::NotLoaded, log::LogLine, pinned::Pinned, subject::Subject,
+};
 
 /// A plugin process, killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     output: Output,
-    readers: Vec<JoinHandle<()>>,
+    /// A thread: the log is complete even where nobody drives a runtime any more.
+    log_reader: Option<thread::JoinHandle<()>>,
+    noise_reader: Option<JoinHandle<()>>,
+    at_end: Option<AtEnd>,
     started: Instant,
     handshake_after: Duration,
+}
+
+/// What looks at everything that a plugin has logged, once, when its process is dropped.
+#[derive(Clone)]
+pub(crate) struct AtEnd(pub(crate) Arc<Look>);
+
+type Look = dyn Fn(&[LogLine]) + Send + Sync;
+
+impl fmt::Debug for AtEnd {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("AtEnd")
+    }
 }
 
 /// All the process said so far.
@@ -49,18 +69,20 @@ impl Process {
             return Err(NotLoaded::Spawn(io::ErrorKind::BrokenPipe.into()));
         };
         let output = Output::default();
-        let mut readers = vec![tokio::spawn(read_log(stderr, output.clone()))];
+        let log_reader = log_reader(stderr, output.clone()).map_err(NotLoaded::Spawn)?;
         let mut stdout = BufReader::new(stdout);
         let line = match timeout(limit, first_line(&mut stdout)).await {
             Ok(line) => line.map_err(NotLoaded::Spawn)?,
             Err(_elapsed) => return Err(NotLoaded::StartTimeout),
         };
         let handshake_after = started.elapsed();
-        readers.push(tokio::spawn(read_noise(stdout, output.clone())));
+        let noise_reader = tokio::spawn(read_noise(stdout, output.clone()));
         let mut process = Self {
             child,
             output,
-            readers,
+            log_reader: Some(log_reader),
+            noise_reader: Some(noise_reader),
+            at_end: None,
             started,
             handshake_after,
         };
@@ -108,11 +130,26 @@ impl Process {
     /// Waits for the end, and for the last of its output; `None` if it still runs after `limit`.
     pub async fn exit_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         let status = timeout(limit, self.child.wait()).await.ok()?.ok()?;
-        for reader in self.readers.drain(..) {
-            // Only a grandchild that kept the pipe can make this wait.
+        // Only a grandchild that kept the pipe can make these wait.
+        if let Some(reader) = self.noise_reader.take() {
             timeout(EXIT_WAIT, reader).await.ok();
         }
+        let deadline = Instant::now() + EXIT_WAIT;
+        while !self.is_log_complete() && Instant::now() < deadline {
+            sleep(POLL).await;
+        }
         Some(status)
+    }
+
+    /// Has `look` see the whole log when this is dropped, which waits for the end of the process then.
+    pub(crate) fn at_end(&mut self, look: AtEnd) {
+        self.at_end = Some(look);
+    }
+
+    fn is_log_complete(&self) -> bool {
+        self.log_reader
+            .as_ref()
+            .is_none_or(thread::JoinHandle::is_finished)
     }
 
     /// Ends it with SIGKILL.
@@ -131,10 +168,26 @@ impl Process {
     }
 }
 
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Some(AtEnd(look)) = self.at_end.take() else {
+            return;
+        };
+        // It may have ended already.
+        self.child.start_kill().ok();
+        let deadline = Instant::now() + EXIT_WAIT;
+        while !self.is_log_complete() && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+        look(&self.log());
+    }
+}
+
 /// How long a host waits for the handshake.
 pub const START_LIMIT: Duration = Duration::from_secs(60);
 
 const EXIT_WAIT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(1);
 const NOISE: usize = 64 << 10;
 const LOG_LINES: usize = 100_000;
 
@@ -144,12 +197,17 @@ async fn first_line(stdout: &mut BufReader<ChildStdout>) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
-async fn read_log(stderr: impl AsyncRead + Unpin, output: Output) {
-    let mut stderr = BufReader::new(stderr);
+fn log_reader(stderr: ChildStderr, output: Output) -> io::Result<thread::JoinHandle<()>> {
+    let stderr = File::from(stderr.into_owned_fd()?);
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || read_log(io::BufReader::new(stderr), &output))
+}
+
+fn read_log(mut stderr: impl io::BufRead, output: &Output) {
     let mut line = Vec::new();
     while stderr
         .read_until(b'\n', &mut line)
-        .await
         .is_ok_and(|read| read > 0)
     {
         let parsed = LogLine::parse(line.trim_ascii_end());

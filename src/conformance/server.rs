@@ -22,7 +22,7 @@ pub struct AttestExchange {
 #[derive(Debug)]
 enum Replies {
     Due(AbortOnDrop),
-    Begun(Streaming<AttestResponse>),
+    Begun(Box<Streaming<AttestResponse>>),
     /// The plugin refused before it said anything, and that was told.
     Over,
 }
@@ -114,7 +114,7 @@ impl AttestExchange {
             let opened = (&mut opening.0).await;
             let opened = opened.map_err(|error| Status::cancelled(error.to_string()))?;
             self.replies = match opened {
-                Ok(response) => Replies::Begun(response.into_inner()),
+                Ok(response) => Replies::Begun(Box::new(response.into_inner())),
                 Err(status) => {
                     self.replies = Replies::Over;
                     return Err(status);

@@ -218,6 +218,8 @@ mod tests {
             "spiffe://example.org",
             "a b",
             "exämple",
+            "example.org/..",
+            "example.org%2fx",
             long.as_str(),
         ] {
             let sentence = Core::new(bad).unwrap_err();

@@ -8,7 +8,10 @@ use std::{
 };
 
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd},
+    sync::OwnedSemaphorePermit,
+};
 use tonic::transport::server::Connected;
 
 /// A connected socket in non-blocking mode.
@@ -20,6 +23,8 @@ pub(crate) struct Connection {
     socket: AsyncFd<OwnedFd>,
     /// The same socket, watched for room to write, while it is full.
     full: Option<AsyncFd<OwnedFd>>,
+    /// One of [`crate::limits::CONNECTIONS`].
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
@@ -29,7 +34,16 @@ impl Connection {
         Ok(Self {
             socket: watch(stream.into(), Interest::READABLE)?,
             full: None,
+            _place: None,
         })
+    }
+
+    /// Keeps a place for as long as the connection lasts.
+    pub(crate) fn holding(self, place: OwnedSemaphorePermit) -> Self {
+        Self {
+            _place: Some(place),
+            ..self
+        }
     }
 
     fn watched_for_room(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {

@@ -29,6 +29,7 @@ mod serve;
 mod server;
 mod socket;
 mod stale;
+mod stderr;
 
 pub use agent::{AgentAttestor, AgentExchange};
 pub use broker::{HostServices, NoHostService};

@@ -28,6 +28,26 @@ impl Default for Limits {
 /// HTTP/2 streams beyond [`Limits::exchanges`], so that a full house still answers Configure and Shutdown.
 pub(crate) const SPARE_STREAMS: u32 = 64;
 
+/// Bytes of one stream that may be on the way unread, as HTTP/2 has it by default. Larger messages come in pieces.
+pub(crate) const STREAM_WINDOW: u32 = (64 << 10) - 1;
+
+/// The same for all streams together: all exchanges of one connection share it, and none may take it from the others. It
+/// also bounds the small frames that may wait unread, one for each 512 bytes of it: more than there are streams.
+pub(crate) const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Streams that may be cancelled before this process has looked at them: a host drops as many as it has while this process
+/// gets no turn. One more ends the connection, and with it every exchange.
+pub(crate) const CANCELLED_UNSEEN: usize = 16 << 10;
+
+/// Headers of one request: the host's have some hundred bytes.
+pub(crate) const HEADERS: u32 = 16 << 10;
+
+/// Connections at the same time. A host has one.
+pub(crate) const CONNECTIONS: usize = 32;
+
+/// How long the reader of stderr may stand still before lines are lost: everything else waits for it.
+pub(crate) const LOG_STALL: Duration = Duration::from_secs(1);
+
 /// How long the host's address may be awaited; a go-plugin plugin waits as long.
 pub(crate) const BROKER_WAIT: Duration = Duration::from_secs(5);
 

@@ -1,10 +1,6 @@
 //! Log lines: the one way anything of this process reaches stderr.
 
-use std::{
-    fmt,
-    io::{self, Write as _},
-    time::SystemTime,
-};
+use std::{fmt, time::SystemTime};
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -19,7 +15,7 @@ use tracing_subscriber::{
 
 use crate::{
     hclog::{self, Line, Scalar},
-    panics,
+    panics, stderr,
 };
 
 /// Installs the subscriber and the panic hook. Once, first thing in `main`.
@@ -57,9 +53,12 @@ pub(crate) fn sentence(sentence: &str) {
     write(&format!("{}\n", hclog::visible(sentence, usize::MAX)));
 }
 
-/// Without stderr there is nobody left to tell, and that is no reason to end.
 fn write(line: &str) {
-    io::stderr().lock().write_all(line.as_bytes()).ok();
+    stderr::put(line, |lost| {
+        let fields = [("lines", Scalar::unsigned(lost))];
+        let now = SystemTime::now();
+        hclog::line(now, "warn", "plugin", "log lines were lost", &fields)
+    });
 }
 
 fn text(key: &'static str, value: &str) -> (&'static str, Scalar) {

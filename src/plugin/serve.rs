@@ -25,7 +25,9 @@ use crate::{
     environment::Launch,
     infrastructure::{ControllerService, HEALTH_NAME, InitService, Retirement, StdioService},
     lifecycle::{self, End, Signals},
-    limits::{DRAIN, Limits, SPARE_STREAMS},
+    limits::{
+        CANCELLED_UNSEEN, CONNECTION_WINDOW, DRAIN, HEADERS, Limits, SPARE_STREAMS, STREAM_WINDOW,
+    },
     log, panics,
     proto::{
         agent_attestor::node_attestor_server::NodeAttestorServer as AgentServer,
@@ -162,6 +164,12 @@ async fn run(
     let serving = tokio::spawn(
         Server::builder()
             .max_concurrent_streams(limits.exchanges.saturating_add(SPARE_STREAMS))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_max_pending_accept_reset_streams(Some(CANCELLED_UNSEEN))
+            // What arrives late for a stream that has ended is the peer's haste, and no reason to end all others.
+            .http2_max_local_error_reset_streams(None)
+            .http2_max_header_list_size(HEADERS)
             .serve_with_incoming_shutdown(routes, ReceiverStream::new(connections), async {
                 stopped.await.ok();
             }),

@@ -34,7 +34,8 @@ pub trait ServerAttestor: Plugin {
 /// The server's end of one attestation.
 #[derive(Debug)]
 pub struct ServerExchange {
-    first: Option<Result<AttestRequest, Unexpected>>,
+    /// Whether the first message was awaited.
+    heard: bool,
     inbound: Streaming<AttestRequest>,
     outbound: mpsc::Sender<Result<AttestResponse, Status>>,
     client_ip: Option<IpAddr>,
@@ -47,11 +48,7 @@ impl ServerExchange {
     /// # Errors
     /// What came instead.
     pub async fn payload(&mut self) -> Result<Vec<u8>, Unexpected> {
-        let message = match self.first.take() {
-            Some(first) => first?,
-            None => self.next().await?,
-        };
-        match message.request {
+        match self.next().await?.request {
             Some(attest_request::Request::Payload(bytes)) => filled(bytes),
             Some(attest_request::Request::ChallengeResponse(_)) => Err(Unexpected::Response),
             None => Err(Unexpected::Neither),
@@ -80,8 +77,22 @@ impl ServerExchange {
         self.client_ip
     }
 
+    /// Awaits each further message as long as this, and not [`Limits::peer_wait`].
+    pub fn patience(&mut self, wait: Duration) {
+        self.wait = wait;
+    }
+
     async fn next(&mut self) -> Result<AttestRequest, Unexpected> {
+        // Also if it never comes: whoever gives up has waited long enough.
+        self.heard = true;
         exchange::next(&mut self.inbound, self.wait).await
+    }
+
+    /// Awaits the first message if that was not done: a refusal that overtakes it races the host's sending of it.
+    async fn hear(&mut self, wait: Duration) {
+        if !self.heard {
+            exchange::next(&mut self.inbound, wait).await.ok();
+        }
     }
 }
 
@@ -114,20 +125,22 @@ impl<P: ServerAttestor> NodeAttestor for ServerService<P> {
         let live = Arc::clone(&self.live);
         let wait = self.limits.peer_wait;
         let client_ip = client_ip(request.metadata());
-        let mut inbound = request.into_inner();
+        let inbound = request.into_inner();
         let replies = Outbound::spawn(move |outbound| async move {
             let _seat = seat;
-            // An answer before the first message was read races the host's sending of it.
-            let first = Some(exchange::next(&mut inbound, wait).await);
-            let settings = settings?;
             let mut exchange = ServerExchange {
-                first,
+                heard: false,
                 inbound,
                 outbound,
                 client_ip,
                 wait,
             };
-            let attributes = panics::caught(live.plugin.attest(settings, &mut exchange)).await?;
+            let outcome = match settings {
+                Ok(settings) => panics::caught(live.plugin.attest(settings, &mut exchange)).await,
+                Err(status) => Err(status),
+            };
+            exchange.hear(wait).await;
+            let attributes = outcome?;
             if attributes.spiffe_id.is_empty() {
                 return Err(Status::internal("no agent ID"));
             }

@@ -8,6 +8,7 @@ use std::{
         fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,9 +17,18 @@ use rustix::{
     process::geteuid,
     rand::{GetRandomFlags, getrandom},
 };
-use tokio::{net::UnixListener, sync::mpsc, time::sleep};
+use tokio::{
+    net::UnixListener,
+    sync::{Semaphore, mpsc},
+    time::sleep,
+};
 
-use crate::{connection::Connection, environment::SocketPlace, limits::SOCKET_PATH, stale};
+use crate::{
+    connection::Connection,
+    environment::SocketPlace,
+    limits::{CONNECTIONS, SOCKET_PATH},
+    stale,
+};
 
 /// What the name of every directory of ours begins with.
 pub(crate) const PREFIX: &str = "spire-plugin-";
@@ -142,6 +152,7 @@ pub(crate) async fn accept(
     admission: Admission,
     accepted: mpsc::Sender<io::Result<Connection>>,
 ) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         match listener.accept().await {
             Ok((stream, _unnamed)) => {
@@ -153,9 +164,13 @@ pub(crate) async fn accept(
                     tracing::warn!("connection by another user refused");
                     continue;
                 }
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    tracing::warn!("too many connections, one refused");
+                    continue;
+                };
                 match stream.into_std().and_then(Connection::new) {
                     Ok(connection) => {
-                        if accepted.send(Ok(connection)).await.is_err() {
+                        if accepted.send(Ok(connection.holding(place))).await.is_err() {
                             return;
                         }
                     }
@@ -260,6 +275,28 @@ mod tests {
             accepting.abort();
             fs::remove_file(directory.socket()).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn connections_are_few_and_their_places_come_back() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = SocketDirectory::create(&place(base.path())).unwrap();
+        let (sender, mut accepted) = mpsc::channel(CONNECTIONS + 1);
+        let accepting = accept(directory.listen().unwrap(), directory.admission(), sender);
+        let accepting = tokio::spawn(accepting);
+        let mut streams = Vec::new();
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            streams.push(UnixStream::connect(directory.socket()).await.unwrap());
+            held.push(accepted.recv().await.unwrap().unwrap());
+        }
+        let refused = UnixStream::connect(directory.socket()).await.unwrap();
+        refused.readable().await.unwrap();
+        assert_eq!(refused.try_read(&mut [0]).unwrap(), 0);
+        held.pop();
+        let _stream = UnixStream::connect(directory.socket()).await.unwrap();
+        accepted.recv().await.unwrap().unwrap();
+        accepting.abort();
     }
 
     #[tokio::test]

@@ -189,7 +189,8 @@ async fn a_panic_ends_one_exchange_only() {
     let status = exchange.challenge(b"panic").await.unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
-        (Code::Internal, "internal error")
+        (Code::Internal, "internal error"),
+        "tpm/J10"
     );
     assert_eq!(
         loaded.aid().await.unwrap().payload().await.unwrap(),
