@@ -3,14 +3,14 @@
 use evidence::{Hash, SubjectKey, limits};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
-use x509_parser::x509::X509Version;
+use x509_parser::x509::{X509Name, X509Version};
 
 use crate::certificate_signature::CertificateSignature;
 use crate::denials::Presented;
 use crate::der::{self, Element};
 use crate::distinguished_name::DistinguishedName;
 use crate::extensions::Extensions;
-use crate::key::parse_public_key;
+use crate::key::{RSAES_OAEP, parse_public_key};
 use crate::tpm_description::TpmDescription;
 use crate::{Reason, Rejection};
 
@@ -94,6 +94,8 @@ pub(crate) struct Certificate {
     /// Unix seconds.
     pub(crate) not_after: i64,
     pub(crate) key: SubjectKey,
+    /// Whether the key is given as one for RSAES-OAEP (RFC 4055, 4.1) and for nothing else.
+    pub(crate) is_oaep_key: bool,
     /// How it is signed, or why that will not do.
     pub(crate) signature_algorithm: Result<CertificateSignature, Reason>,
     pub(crate) extensions: Extensions,
@@ -122,11 +124,12 @@ impl Certificate {
             is_version_3: x509.version() == X509Version::V3,
             serial: x509.raw_serial().to_vec(),
             issuer_hash: sha_256(x509.issuer().as_raw()),
-            issuer: DistinguishedName::read(x509.issuer()),
-            subject: DistinguishedName::read(x509.subject()),
+            issuer: name(x509.issuer())?,
+            subject: name(x509.subject())?,
             not_before: x509.validity().not_before.timestamp(),
             not_after: x509.validity().not_after.timestamp(),
             key: parse_public_key(x509.public_key().raw)?,
+            is_oaep_key: x509.public_key().algorithm.algorithm.as_bytes() == RSAES_OAEP,
             signature_algorithm: CertificateSignature::read(&x509.signature_algorithm),
             extensions: Extensions::read(x509.extensions()).map_err(malformed)?,
             der: der.to_vec(),
@@ -158,6 +161,10 @@ impl Certificate {
             serial: self.serial.clone(),
         }
     }
+}
+
+fn name(name: &X509Name<'_>) -> Result<DistinguishedName, Rejection> {
+    DistinguishedName::parse(name.as_raw()).ok_or_else(|| malformed("a name is malformed"))
 }
 
 fn sha_256(bytes: &[u8]) -> [u8; 32] {

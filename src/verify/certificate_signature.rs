@@ -41,10 +41,9 @@ impl CertificateSignature {
             "1.2.840.10045.4.3.3" => Ok(Self::Ecdsa(Hash::Sha384)),
             "1.2.840.10045.4.3.4" => Ok(Self::Ecdsa(Hash::Sha512)),
             "1.2.840.113549.1.1.5" => Ok(Self::RsaPkcs1Sha1),
-            // RSA with MD2 and MD5; ECDSA with SHA-1.
-            "1.2.840.113549.1.1.2" | "1.2.840.113549.1.1.4" | "1.2.840.10045.4.1" => {
-                Err(Reason::WeakSignatureAlg)
-            }
+            // ECDSA with SHA-1, which no TPM vendor's CA used.
+            "1.2.840.10045.4.1" => Err(Reason::WeakSignatureAlg),
+            // RSA with MD2 or MD5 among them.
             _ => Err(Reason::UnsupportedSignatureAlg),
         }
     }

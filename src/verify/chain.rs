@@ -86,8 +86,7 @@ impl Anchors {
         now: i64,
         options: ChainOptions,
     ) -> (Result<CertifiedEk, Rejection>, usize) {
-        let own = EkLeaf::check(leaf, now, options.accept_expired_leaf);
-        let own = own.and_then(|own| self.waivable(own));
+        let own = EkLeaf::check(leaf, now, options.accept_expired_leaf, self.waivers());
         let (own, offered) = match own.and_then(|own| Ok((own, read_offered(offered)?))) {
             Ok(both) => both,
             Err(rejection) => return (Err(rejection), 0),
@@ -114,15 +113,6 @@ impl Anchors {
             outcome.ok_or_else(|| refusal.unwrap_or_else(|| Reason::UntrustedChain.into())),
             checks,
         )
-    }
-
-    /// A rule that no anchor waives is broken whatever the chain.
-    fn waivable(&self, leaf: EkLeaf) -> Result<EkLeaf, Rejection> {
-        let hopeless = |(waiver, _): &&(Waiver, Rejection)| !self.waives(*waiver);
-        match leaf.broken.iter().find(hopeless) {
-            Some((_, rejection)) => Err(rejection.clone()),
-            None => Ok(leaf),
-        }
     }
 }
 
@@ -204,7 +194,7 @@ impl<'a> Search<'a> {
     /// NIST SP 800-131A rev. 2, section 9, unless an anchor waives it.
     fn usable_algorithm(&self, certificate: &Certificate) -> Result<(), Reason> {
         let algorithm = certificate.signature_algorithm?;
-        if algorithm.is_weak() && !self.anchors.waives(Waiver::Sha1) {
+        if algorithm.is_weak() && !self.anchors.waivers().contains(&Waiver::Sha1) {
             return Err(Reason::WeakSignatureAlg);
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use evidence::SubjectKey;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::{AlgorithmIdentifier, X509Name};
+use x509_parser::x509::AlgorithmIdentifier;
 
 use crate::certificate::Certificate;
 use crate::certificate_signature::CertificateSignature;
@@ -92,7 +92,7 @@ impl<'a> UnverifiedCrl<'a> {
             signed: signed.whole,
             signature: whole_octets(signature).ok_or("the signature is malformed")?,
             algorithm,
-            issuer: read_name(issuer.whole).ok_or("the issuer is malformed")?,
+            issuer: DistinguishedName::parse(issuer.whole).ok_or("the issuer is malformed")?,
             is_version_2,
             rest: rest.to_vec(),
         })
@@ -100,21 +100,25 @@ impl<'a> UnverifiedCrl<'a> {
 
     /// What the list says, if one of the keys signed it, over the octets as received; with each key comes
     /// whether a weak hash is waived for it. At most `limit` entries.
-    pub(crate) fn verify<'k>(
+    pub(crate) fn verify(
         &self,
-        signers: impl Iterator<Item = (&'k SubjectKey, bool)>,
+        signers: &[(&SubjectKey, bool)],
         limit: usize,
     ) -> Result<Crl, &'static str> {
         let Ok(algorithm) = CertificateSignature::read(&self.algorithm) else {
             return Err("signed with a weak or unknown algorithm");
         };
-        let mut signers =
-            signers.filter(|(key, _)| algorithm.is_by(key, self.signed, self.signature));
-        match signers.next() {
-            None => Err("no certificate of its issuer that may sign lists signed it"),
-            Some((_, false)) if algorithm.is_weak() => Err("signed with a weak algorithm"),
-            Some(_) => self.contents(limit),
+        let mut signers = signers
+            .iter()
+            .filter(|(key, _)| algorithm.is_by(key, self.signed, self.signature))
+            .peekable();
+        if signers.peek().is_none() {
+            return Err("no certificate of its issuer that may sign lists signed it");
         }
+        if algorithm.is_weak() && !signers.any(|(_, is_waived)| *is_waived) {
+            return Err("signed with a weak algorithm");
+        }
+        self.contents(limit)
     }
 
     /// RFC 5280, 5.1.2: when it was issued, perhaps when the next will be, perhaps entries, and perhaps
@@ -246,15 +250,8 @@ fn read_issuer(value: &[u8]) -> Option<DistinguishedName> {
     let mut names = names.iter().filter(|name| name.tag == DIRECTORY_NAME);
     let name = names.next()?;
     match names.next() {
-        None => read_name(name.contents),
+        None => DistinguishedName::parse(name.contents),
         Some(_) => None,
-    }
-}
-
-fn read_name(der: &[u8]) -> Option<DistinguishedName> {
-    match X509Name::from_der(der) {
-        Ok(([], name)) => Some(DistinguishedName::read(&name)),
-        _ => None,
     }
 }
 

@@ -36,7 +36,9 @@ pub(crate) struct Presented {
 impl Denials {
     /// Reads a list, one entry a line: `ek:` and the hash of an EK, or that alone; `cert:` and the
     /// SHA-256 of a certificate in DER; `serial:`, the SHA-256 of the issuer's name in DER, `:` and the
-    /// serial number's octets; all in hex digits. What follows a `#` is a comment.
+    /// serial number's octets as they stand in it; all in hex digits. What follows a `#` is a comment.
+    /// The latter two hold where a certificate is needed: a machine that is trusted by enrolment may
+    /// leave its certificate out.
     ///
     /// A line that cannot be read makes the whole list invalid: it may be the one that matters.
     pub fn parse(text: &str) -> Result<Self, DenialProblem> {

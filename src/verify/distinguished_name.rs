@@ -1,7 +1,9 @@
 //! A distinguished name: compared as RFC 5280 says, printed for operators.
 
+use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
+use crate::der::{self, Element};
 use crate::printable::printable;
 
 /// An issuer or subject. Two are equal when their attributes are (RFC 5280, 7.1): letter case, runs
@@ -19,7 +21,27 @@ pub(crate) struct DistinguishedName {
 type Attribute = (Vec<u8>, Option<u32>, Vec<u8>);
 
 impl DistinguishedName {
-    pub(crate) fn read(name: &X509Name<'_>) -> Self {
+    /// Reads a name that is all of `der`, and every attribute in it: what a reader passes over, two names
+    /// could differ in.
+    pub(crate) fn parse(der: &[u8]) -> Option<Self> {
+        let rdns = Element::only(der)?.members(der::SEQUENCE)?;
+        for rdn in &rdns {
+            for attribute in rdn.members(der::SET)? {
+                let [kind, _] = attribute.members(der::SEQUENCE)?[..] else {
+                    return None;
+                };
+                if kind.tag != der::OBJECT_IDENTIFIER {
+                    return None;
+                }
+            }
+        }
+        match X509Name::from_der(der) {
+            Ok(([], name)) if name.iter().count() == rdns.len() => Some(Self::read(&name)),
+            _ => None,
+        }
+    }
+
+    fn read(name: &X509Name<'_>) -> Self {
         let rdns = name.iter().map(|rdn| {
             let mut attributes: Vec<_> = rdn.iter().map(comparable).collect();
             attributes.sort();

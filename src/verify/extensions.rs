@@ -138,7 +138,9 @@ impl Extensions {
                     let issuers = point.crl_issuer.iter().flatten();
                     self.crl_issuers
                         .extend(issuers.filter_map(|name| match name {
-                            GeneralName::DirectoryName(name) => Some(DistinguishedName::read(name)),
+                            GeneralName::DirectoryName(name) => {
+                                DistinguishedName::parse(name.as_raw())
+                            }
                             _ => None,
                         }));
                 }

@@ -30,6 +30,10 @@ pub(crate) fn sound_issuer(issuer: &Certificate) -> Result<(), Rejection> {
     {
         return Err(about(issuer, Reason::UnhandledCriticalExt));
     }
+    // RFC 4055, 1.2: a key that is given for RSAES-OAEP encrypts and does not sign.
+    if issuer.is_oaep_key {
+        return Err(about(issuer, Reason::UnsupportedKey));
+    }
     sound_issuer_key(&issuer.key)
 }
 

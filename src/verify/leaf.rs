@@ -4,6 +4,8 @@
 //! is what the certificate says, and vendors run secure elements, management engines and AKs below
 //! the same roots as their EKs. Each rule here keeps one of those out.
 
+use std::collections::BTreeSet;
+
 use evidence::SubjectKey;
 use x509_parser::extensions::KeyUsage;
 
@@ -26,27 +28,33 @@ pub(crate) struct EkLeaf {
 }
 
 impl EkLeaf {
-    /// Checks every rule that the certificate alone can break. `now` is in Unix seconds.
+    /// Checks every rule that the certificate alone can break; those of `waivers` are left to
+    /// [`Self::fits`]. `now` is in Unix seconds.
     pub(crate) fn check(
         leaf: &EkCertificate,
         now: i64,
         accept_expired: bool,
+        waivers: &BTreeSet<Waiver>,
     ) -> Result<Self, Rejection> {
         let certificate = leaf.certificate();
-        let mut broken = Vec::new();
+        let mut broken = Broken {
+            waivers,
+            rules: Vec::new(),
+        };
         check_form(certificate, &mut broken)?;
         check_extended_key_usage(certificate, &mut broken)?;
         check_key_usage(certificate)?;
         sound_key(&certificate.key)?;
+        check_key_algorithm(certificate, &mut broken)?;
         let description = check_alternative_name(certificate, &mut broken)?;
         let is_expired = check_validity(certificate, now)?;
         if is_expired && !accept_expired {
-            broken.push((Waiver::Expired, Reason::EkCertExpired.into()));
+            broken.add(Waiver::Expired, Reason::EkCertExpired)?;
         }
         Ok(Self {
             description,
             is_expired,
-            broken,
+            broken: broken.rules,
         })
     }
 
@@ -68,7 +76,25 @@ impl EkLeaf {
     }
 }
 
-fn check_form(leaf: &Certificate, broken: &mut Vec<(Waiver, Rejection)>) -> Result<(), Rejection> {
+/// Rules that are broken and that some anchor waives.
+struct Broken<'a> {
+    waivers: &'a BTreeSet<Waiver>,
+    rules: Vec<(Waiver, Rejection)>,
+}
+
+impl Broken<'_> {
+    /// A rule that no anchor waives is broken whatever the chain.
+    fn add(&mut self, waiver: Waiver, rejection: impl Into<Rejection>) -> Result<(), Rejection> {
+        let rejection = rejection.into();
+        if !self.waivers.contains(&waiver) {
+            return Err(rejection);
+        }
+        self.rules.push((waiver, rejection));
+        Ok(())
+    }
+}
+
+fn check_form(leaf: &Certificate, broken: &mut Broken<'_>) -> Result<(), Rejection> {
     // TCG EK Credential Profile 2.6, section 3: an EK certificate is of X.509 version 3.
     if !leaf.is_version_3 {
         return Err(Reason::EkVersion.into());
@@ -78,7 +104,7 @@ fn check_form(leaf: &Certificate, broken: &mut Vec<(Waiver, Rejection)>) -> Resu
     match leaf.extensions.basic_constraints {
         Some(constraints) if constraints.ca => return Err(Reason::EkIsCa.into()),
         Some(_) => {}
-        None => broken.push((Waiver::BasicConstraints, Reason::EkIsCa.into())),
+        None => broken.add(Waiver::BasicConstraints, Reason::EkIsCa)?,
     }
     known_extensions(leaf)
 }
@@ -97,14 +123,11 @@ pub(crate) fn known_extensions(certificate: &Certificate) -> Result<(), Rejectio
 /// TCG EK Credential Profile 2.6, section 3: the extended key usage names tcg-kp-EKCertificate.
 /// anyExtendedKeyUsage does not stand for it, and a certificate that names tcg-kp-AIKCertificate
 /// too is of a key that signs.
-fn check_extended_key_usage(
-    leaf: &Certificate,
-    broken: &mut Vec<(Waiver, Rejection)>,
-) -> Result<(), Rejection> {
+fn check_extended_key_usage(leaf: &Certificate, broken: &mut Broken<'_>) -> Result<(), Rejection> {
     match &leaf.extensions.purposes {
         Some(purposes) if purposes.value.endorsement && !purposes.value.attestation => {}
         Some(_) => return Err(Reason::EkEku.into()),
-        None => broken.push((Waiver::ExtendedKeyUsage, Reason::EkEku.into())),
+        None => broken.add(Waiver::ExtendedKeyUsage, Reason::EkEku)?,
     }
     Ok(())
 }
@@ -139,6 +162,16 @@ fn check_key_usage(leaf: &Certificate) -> Result<(), Rejection> {
     }
 }
 
+/// TCG EK Credential Profile 2.6, section 3: an RSA key is given under rsaEncryption. Certificates of
+/// before the profile name RSAES-OAEP instead, some with parameters that no TPM 2.0 goes by.
+fn check_key_algorithm(leaf: &Certificate, broken: &mut Broken<'_>) -> Result<(), Rejection> {
+    if leaf.is_oaep_key {
+        let rejection = Rejection::because(Reason::UnsupportedKey, "given under RSAES-OAEP");
+        broken.add(Waiver::RsaesOaep, rejection)?;
+    }
+    Ok(())
+}
+
 fn signs(usage: KeyUsage) -> bool {
     usage.digital_signature()
         || usage.non_repudiation()
@@ -150,10 +183,10 @@ fn signs(usage: KeyUsage) -> bool {
 /// and version. RFC 5280, 4.2.1.6: it is critical when the subject is empty.
 fn check_alternative_name(
     leaf: &Certificate,
-    broken: &mut Vec<(Waiver, Rejection)>,
+    broken: &mut Broken<'_>,
 ) -> Result<Option<TpmDescription>, Rejection> {
     let Some(name) = leaf.extensions.alternative_name.as_ref() else {
-        broken.push((Waiver::AlternativeName, no_tpm("is absent")));
+        broken.add(Waiver::AlternativeName, no_tpm("is absent"))?;
         return Ok(None);
     };
     if leaf.subject.is_empty() && !name.critical {

@@ -212,10 +212,10 @@ reasons! {
         "A CA certificate's path length constraint is exceeded.",
         "The chain is not one of a TPM vendor; look for what sent it.";
     WeakSignatureAlg, "weak_signature_alg", Untrusted, "a certificate is signed with a weak hash",
-        "A certificate of the chain is signed with SHA-1 or MD5.",
-        "Enrol the EK by hash.";
+        "A certificate of the chain is signed with SHA-1.",
+        "Enrol the EK by hash, or waive `sha1` for the anchor if its vendor signed so.";
     UnsupportedSignatureAlg, "unsupported_signature_alg", Untrusted, "a certificate has an unknown signature algorithm",
-        "A certificate of the chain is signed with an algorithm that this verifier does not know.",
+        "A certificate of the chain is signed with an algorithm that this verifier does not know or that is broken, such as MD5.",
         "Enrol the EK by hash.";
     BadCertSignature, "bad_cert_signature", Untrusted, "could not verify cert: its signature is wrong",
         "An issuer of the right name exists, but its key did not sign the certificate.",

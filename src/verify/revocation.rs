@@ -67,7 +67,7 @@ impl Anchors {
                 foreign.push(index);
                 continue;
             }
-            let list = list.verify(self.signers(&list.issuer), limit);
+            let list = list.verify(&self.signers(&list.issuer), limit);
             let list = list.map_err(invalid)?;
             limit = limit.saturating_sub(list.entries());
             revocation.add(list);
@@ -99,13 +99,15 @@ impl Anchors {
     /// The keys that may sign lists of a name, and whether SHA-1 is waived for what they sign. RFC 5280,
     /// 6.3.3 (f): the key usage, if there is one, includes cRLSign. That the certificate may sign
     /// others is not asked for: an indirect list has an issuer of its own.
-    fn signers(&self, issuer: &DistinguishedName) -> impl Iterator<Item = (&SubjectKey, bool)> {
-        let sound = self.named(issuer).filter(|issuer| {
-            let usage = issuer.certificate.extensions.key_usage.as_ref();
-            usage.is_none_or(|usage| usage.value.crl_sign())
-                && sound_issuer_key(&issuer.certificate.key).is_ok()
-        });
-        sound.map(|issuer| (&issuer.certificate.key, self.waives_sha1_for(issuer)))
+    fn signers(&self, issuer: &DistinguishedName) -> Vec<(&SubjectKey, bool)> {
+        self.named(issuer)
+            .filter(|issuer| {
+                let usage = issuer.certificate.extensions.key_usage.as_ref();
+                usage.is_none_or(|usage| usage.value.crl_sign())
+                    && sound_issuer_key(&issuer.certificate.key).is_ok()
+            })
+            .map(|issuer| (&issuer.certificate.key, self.waives_sha1_for(issuer)))
+            .collect()
     }
 
     /// Whether it is an anchor that waives SHA-1, or was issued by one.

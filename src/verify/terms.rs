@@ -37,6 +37,8 @@ pub enum Waiver {
     Sha1,
     /// The EK certificate has expired.
     Expired,
+    /// The EK certificate gives its RSA key under the identifier of RSAES-OAEP.
+    RsaesOaep,
 }
 
 impl From<Vec<u8>> for Anchor {
@@ -59,12 +61,13 @@ impl Terms {
 
 impl Waiver {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ExtendedKeyUsage,
         Self::AlternativeName,
         Self::BasicConstraints,
         Self::Sha1,
         Self::Expired,
+        Self::RsaesOaep,
     ];
 
     /// The name in configuration.
@@ -75,6 +78,7 @@ impl Waiver {
             Self::BasicConstraints => "basic_constraints",
             Self::Sha1 => "sha1",
             Self::Expired => "expired",
+            Self::RsaesOaep => "rsaes_oaep",
         }
     }
 

@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
 };
 use evidence::{Algorithm, Hash, Signature, SignatureValue, SubjectKey, limits};
 use x509_parser::prelude::FromDer as _;
-use x509_parser::x509::{AlgorithmIdentifier, X509Name};
+use x509_parser::x509::AlgorithmIdentifier;
 
 use super::forge::*;
 use super::pki::{Pki, accept};
@@ -90,7 +90,7 @@ fn constructed_strings_and_empty_bit_strings_are_told_apart() {
 }
 
 fn read_name(der: &[u8]) -> DistinguishedName {
-    DistinguishedName::read(&X509Name::from_der(der).unwrap().1)
+    DistinguishedName::parse(der).unwrap()
 }
 
 #[test]

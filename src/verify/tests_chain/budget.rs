@@ -23,7 +23,8 @@ fn keys_that_are_too_large_cost_no_check() {
     let (outcome, checks) = Pki::bent(|pki| pki.ca.spki = rsa_spki(&modulus(16_384), F4)).judge();
     assert_eq!(
         (outcome.unwrap_err().reason, checks),
-        (Reason::KeyTooLarge, 0)
+        (Reason::KeyTooLarge, 0),
+        "tpm/B45"
     );
 }
 
@@ -59,7 +60,8 @@ fn a_web_of_equal_names_exhausts_the_budget() {
     let (outcome, checks) = pki.judge();
     assert_eq!(
         (outcome.unwrap_err().reason, checks),
-        (Reason::ChainLimit, 32)
+        (Reason::ChainLimit, 32),
+        "tpm/B42"
     );
 }
 
@@ -109,7 +111,8 @@ fn circles_end() {
     .judge();
     assert_eq!(
         (outcome.unwrap_err().reason, checks),
-        (Reason::UntrustedChain, 6)
+        (Reason::UntrustedChain, 6),
+        "tpm/B41"
     );
 }
 
@@ -148,6 +151,7 @@ fn paths_are_six_certificates_at_most() {
     let (outcome, checks) = anchors.verify_counting(&leaf, &[], NOW, ChainOptions::default());
     assert_eq!(
         (outcome.unwrap_err().reason, checks),
-        (Reason::ChainLimit, 5)
+        (Reason::ChainLimit, 5),
+        "tpm/B41"
     );
 }

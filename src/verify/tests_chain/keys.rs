@@ -109,30 +109,38 @@ fn rsa_keys_are_refused_for_what_is_wrong_with_them() {
             Reason::MalformedKey,
         ),
         (
-            "negative modulus",
+            "tpm/B46 negative modulus",
             rsa_spki(&good[1..], F4),
             Reason::MalformedKey,
         ),
         (
-            "leading zeros",
+            "tpm/B46 leading zeros",
             rsa_spki(&[&[0], &good[..]].concat(), F4),
             Reason::MalformedKey,
         ),
-        ("even modulus", rsa_spki(&even, F4), Reason::MalformedKey),
+        (
+            "tpm/B46 even modulus",
+            rsa_spki(&even, F4),
+            Reason::MalformedKey,
+        ),
         ("modulus zero", rsa_spki(&[0], F4), Reason::MalformedKey),
         (
             "negative exponent",
             rsa_spki(&good, &[0x81, 0, 1]),
             Reason::MalformedKey,
         ),
-        ("exponent zero", rsa_spki(&good, &[0]), Reason::MalformedKey),
+        (
+            "tpm/B44 exponent zero",
+            rsa_spki(&good, &[0]),
+            Reason::MalformedKey,
+        ),
         (
             "exponent after a zero",
             rsa_spki(&good, &[0, 1, 0, 1]),
             Reason::MalformedKey,
         ),
         (
-            "exponent 2^2000 + 1",
+            "tpm/B44 exponent 2^2000 + 1",
             rsa_spki(&good, &[&[1][..], &[0; 249], &[1]].concat()),
             Reason::WeakKey,
         ),
@@ -160,27 +168,32 @@ fn curve_keys_are_refused_for_what_is_wrong_with_them() {
             Reason::UnsupportedKey,
         ),
         (
-            "explicit curve",
+            "tpm/B48 explicit curve",
             ec_spki(&in_full, &point),
             Reason::UnsupportedKey,
         ),
         (
-            "secp256k1",
+            "tpm/B49 secp256k1",
             ec_spki(&oid("1.3.132.0.10"), &point),
             Reason::UnsupportedKey,
         ),
         (
-            "brainpoolP256r1",
+            "tpm/B49 brainpoolP256r1",
             ec_spki(&oid("1.3.36.3.3.2.8.1.1.7"), &point),
             Reason::UnsupportedKey,
         ),
         (
-            "even y, compressed",
+            "tpm/B49 SM2",
+            ec_spki(&oid("1.2.156.10197.1.301"), &point),
+            Reason::UnsupportedKey,
+        ),
+        (
+            "tpm/B50 even y, compressed",
             on_p256(&[&[2], &point[1..33]].concat()),
             Reason::UnsupportedKey,
         ),
         (
-            "odd y, compressed",
+            "tpm/B50 odd y, compressed",
             on_p256(&[&[3], &point[1..33]].concat()),
             Reason::UnsupportedKey,
         ),
@@ -189,9 +202,9 @@ fn curve_keys_are_refused_for_what_is_wrong_with_them() {
             on_p256(&[&[6], &point[1..]].concat()),
             Reason::MalformedKey,
         ),
-        ("infinity", on_p256(&[0]), Reason::InvalidPoint),
+        ("tpm/B47 infinity", on_p256(&[0]), Reason::InvalidPoint),
         (
-            "zeros",
+            "tpm/B47 zeros",
             on_p256(&[&[4][..], &[0; 64]].concat()),
             Reason::InvalidPoint,
         ),
@@ -203,6 +216,45 @@ fn curve_keys_are_refused_for_what_is_wrong_with_them() {
         ),
         ("nothing", on_p256(&[]), Reason::MalformedKey),
     ]);
+}
+
+/// The hash of an EK is that of its numbers, not of how somebody wrote them down.
+#[test]
+fn a_key_has_one_hash_or_is_refused_however_it_is_encoded() {
+    const RSA: &str = "1.2.840.113549.1.1.1";
+    const OAEP: &str = "1.2.840.113549.1.1.7";
+    let contents = modulus(2048);
+    let hash = SubjectKey::rsa(&contents, 65_537).unwrap().ek_hash();
+    let rsa = |dotted: &str, parameters: &[u8]| {
+        rsa_spki_with(&tlv(0x30, &[&oid(dotted), parameters]), &contents, F4)
+    };
+    let default = tlv(0x30, &[]);
+    let sha_256 = tlv(0x30, &[&oid("2.16.840.1.101.3.4.2.1"), &[5, 0]]);
+    let explicit = tlv(0x30, &[&tlv(0xA0, &[&sha_256])]);
+    for spki in [
+        rsa(RSA, &[5, 0]),
+        rsa(RSA, &[]),
+        rsa(OAEP, &[]),
+        rsa(OAEP, &[5, 0]),
+        rsa(OAEP, &default),
+        rsa(OAEP, &explicit),
+    ] {
+        let read = parse_public_key(&spki).unwrap();
+        assert_eq!(read.ek_hash(), hash, "tpm/B59 {spki:02X?}");
+    }
+    let point = point();
+    let (x, y) = (&point[1..33], &point[33..]);
+    let parity = 2 + (y[31] & 1);
+    let on_p256 = |octets: &[u8]| parse_public_key(&ec_spki(&oid("1.2.840.10045.3.1.7"), octets));
+    let plain = on_p256(&point).unwrap();
+    assert_eq!(plain.ek_hash(), KEYS.ek.key().ek_hash(), "tpm/B59");
+    for (octets, reason) in [
+        ([&[parity], x].concat(), Reason::UnsupportedKey),
+        ([&[4 + parity], x, y].concat(), Reason::MalformedKey),
+        ([&[4, 0], x, &[0], y].concat(), Reason::MalformedKey),
+    ] {
+        assert_eq!(on_p256(&octets).unwrap_err().reason, reason, "tpm/B59");
+    }
 }
 
 fn point() -> Vec<u8> {
@@ -221,14 +273,18 @@ fn weak_keys_are_refused_whatever_brought_them() {
     let mut beside = y.to_vec();
     beside[31] ^= 1;
     for (case, key, reason) in [
-        ("1024 bits", rsa(&number(1024), 65_537), Reason::WeakKey),
+        (
+            "tpm/B43 1024 bits",
+            rsa(&number(1024), 65_537),
+            Reason::WeakKey,
+        ),
         ("2047 bits", rsa(&short, 65_537), Reason::WeakKey),
         ("even", rsa(&even, 65_537), Reason::WeakKey),
         ("exponent 0", rsa(&number(2048), 0), Reason::WeakKey),
-        ("exponent 1", rsa(&number(2048), 1), Reason::WeakKey),
+        ("tpm/B44 exponent 1", rsa(&number(2048), 1), Reason::WeakKey),
         ("exponent 3", rsa(&number(2048), 3), Reason::WeakKey),
         (
-            "exponent 65536",
+            "tpm/B44 exponent 65536",
             rsa(&number(2048), 65_536),
             Reason::WeakKey,
         ),
@@ -249,17 +305,17 @@ fn weak_keys_are_refused_whatever_brought_them() {
             Reason::KeyTooLarge,
         ),
         (
-            "ROCA",
+            "tpm/B52 ROCA",
             rsa(&crate::roca::tests::flawed_modulus(77), 65_537),
             Reason::RocaKey,
         ),
         (
-            "beside the curve",
+            "tpm/B47 beside the curve",
             ec(Curve::P256, x, &beside),
             Reason::InvalidPoint,
         ),
         (
-            "coordinates above the prime",
+            "tpm/B47 coordinates above the prime",
             ec(Curve::P256, &[0xFF; 32], y),
             Reason::InvalidPoint,
         ),

@@ -21,7 +21,7 @@ const NO_EK_CERTIFICATES: &[Refused] = &[
         Reason::EkVersion,
     ),
     (
-        "a CA certificate",
+        "tpm/B06 a CA certificate",
         |pki| pki.sent = Some(pki.ca.sign(&KEYS.root)),
         Reason::EkIsCa,
     ),
@@ -36,21 +36,25 @@ const NO_EK_CERTIFICATES: &[Refused] = &[
         Reason::EkIsCa,
     ),
     (
-        "no EKU",
+        "tpm/B12 no EKU",
         |pki| pki.leaf.drop(EXTENDED_KEY_USAGE),
         Reason::EkEku,
     ),
     (
-        "EKU of an AK",
+        "tpm/B13 EKU of an AK",
         |pki| eku(pki, &["2.23.133.8.3"]),
         Reason::EkEku,
     ),
     (
-        "EKU of an AK too",
+        "tpm/B13 EKU of an AK too",
         |pki| eku(pki, &["2.23.133.8.1", "2.23.133.8.3"]),
         Reason::EkEku,
     ),
-    ("any EKU", |pki| eku(pki, &["2.5.29.37.0"]), Reason::EkEku),
+    (
+        "tpm/B13 any EKU",
+        |pki| eku(pki, &["2.5.29.37.0"]),
+        Reason::EkEku,
+    ),
     (
         "client EKU",
         |pki| eku(pki, &["1.3.6.1.5.5.7.3.2"]),
@@ -67,7 +71,7 @@ const NO_EK_CERTIFICATES: &[Refused] = &[
         Reason::EkKeyUsage,
     ),
     (
-        "digitalSignature",
+        "tpm/B14 digitalSignature",
         |pki| usage(pki, 0x88),
         Reason::EkKeyUsage,
     ),
@@ -80,12 +84,12 @@ const NO_EK_CERTIFICATES: &[Refused] = &[
         Reason::EkKeyUsage,
     ),
     (
-        "keyAgreement alone on RSA",
+        "tpm/B15 keyAgreement alone on RSA",
         |pki| pki.leaf.spki = rsa_spki(&modulus(2048), F4),
         Reason::EkKeyUsage,
     ),
     (
-        "unknown critical",
+        "tpm/B33 unknown critical",
         |pki| pki.leaf.put("1.3.6.1.4.1.99999.1", true, vec![5, 0]),
         Reason::UnhandledCriticalExt,
     ),
@@ -98,12 +102,12 @@ const NO_EK_CERTIFICATES: &[Refused] = &[
         Reason::UnhandledCriticalExt,
     ),
     (
-        "expired",
+        "tpm/B21 expired",
         |pki| pki.leaf.not_after = time("261123235959Z"),
         Reason::EkCertExpired,
     ),
     (
-        "not yet valid",
+        "tpm/B23 not yet valid",
         |pki| pki.leaf.not_before = time("261124000001Z"),
         Reason::EkCertNotYetValid,
     ),
@@ -124,7 +128,7 @@ fn names_that_describe_no_tpm_are_refused() {
 
 const NO_TPM_NAMES: &[Refused] = &[
     (
-        "no SAN",
+        "tpm/B16 no SAN",
         |pki| pki.leaf.drop(ALTERNATIVE_NAME),
         Reason::EkSan,
     ),
@@ -148,7 +152,7 @@ const NO_TPM_NAMES: &[Refused] = &[
     ("no model", |pki| san_without(pki, 1), Reason::EkSan),
     ("no version", |pki| san_without(pki, 2), Reason::EkSan),
     (
-        "manufacturer twice",
+        "tpm/B17 manufacturer twice",
         |pki| san_more(pki, rdn("2.23.133.2.1", 12, "id:49465800")),
         Reason::EkSan,
     ),
@@ -163,7 +167,7 @@ const NO_TPM_NAMES: &[Refused] = &[
         Reason::EkSan,
     ),
     (
-        "manufacturer in two directory names",
+        "tpm/B17 manufacturer in two directory names",
         |pki| {
             let second = tlv(
                 0xA4,
@@ -176,12 +180,12 @@ const NO_TPM_NAMES: &[Refused] = &[
         Reason::EkSan,
     ),
     (
-        "manufacturer without digits",
+        "tpm/B18 manufacturer without digits",
         |pki| san_with(pki, 0, rdn("2.23.133.2.1", 12, "id:ZZ")),
         Reason::EkSan,
     ),
     (
-        "manufacturer of three bytes",
+        "tpm/B18 manufacturer of three bytes",
         |pki| san_with(pki, 0, rdn("2.23.133.2.1", 12, "id:4E5443")),
         Reason::EkSan,
     ),
@@ -191,7 +195,7 @@ const NO_TPM_NAMES: &[Refused] = &[
         Reason::EkSan,
     ),
     (
-        "manufacturer of octets",
+        "tpm/B18 manufacturer of octets",
         |pki| san_with(pki, 0, rdn("2.23.133.2.1", 4, "id:53544D20")),
         Reason::EkSan,
     ),
@@ -233,7 +237,7 @@ const NO_TPM_NAMES: &[Refused] = &[
 fn weak_and_foreign_eks_are_refused() {
     refuse(&[
         (
-            "RSA-1024",
+            "tpm/B43 RSA-1024",
             |pki| rsa(pki, &modulus(1024), F4),
             Reason::WeakKey,
         ),
@@ -248,12 +252,12 @@ fn weak_and_foreign_eks_are_refused() {
             Reason::KeyTooLarge,
         ),
         (
-            "exponent 3",
+            "tpm/B44 exponent 3",
             |pki| rsa(pki, &modulus(2048), &[3]),
             Reason::WeakKey,
         ),
         (
-            "ROCA",
+            "tpm/B52 ROCA",
             |pki| {
                 let modulus = crate::roca::tests::flawed_modulus(100);
                 rsa(pki, &[&[0][..], &modulus].concat(), F4);
@@ -261,7 +265,16 @@ fn weak_and_foreign_eks_are_refused() {
             Reason::RocaKey,
         ),
         (
-            "a point beside the curve",
+            "tpm/B51 rsaesOaep",
+            |pki| {
+                let algorithm = tlv(0x30, &[&oid("1.2.840.113549.1.1.7"), &tlv(0x30, &[])]);
+                pki.leaf.spki = rsa_spki_with(&algorithm, &modulus(2048), F4);
+                usage(pki, 0x20);
+            },
+            Reason::UnsupportedKey,
+        ),
+        (
+            "tpm/B47 a point beside the curve",
             |pki| {
                 let last = pki.leaf.spki.len() - 1;
                 pki.leaf.spki[last] ^= 1;

@@ -18,6 +18,14 @@ fn unusable_certificates_are_reported_by_place_and_reason() {
         }
         .sign(&KEYS.other),
         root.clone(),
+        Forge {
+            spki: rsa_spki(
+                &[&[0][..], &crate::roca::tests::flawed_modulus(100)].concat(),
+                F4,
+            ),
+            ..Forge::ca("Flawed", &KEYS.other, "Flawed")
+        }
+        .sign(&KEYS.other),
     ];
     let mut no_signer = Forge::ca("CA", &KEYS.ca, "Root");
     no_signer.put(KEY_USAGE, true, bits(0x80));
@@ -35,14 +43,16 @@ fn unusable_certificates_are_reported_by_place_and_reason() {
         (0, Reason::MalformedCert),
         (2, Reason::IssuerNotCa),
         (3, Reason::WeakKey),
-        (5, Reason::IssuerKeyUsage),
-        (6, Reason::UnhandledCriticalExt),
-        (7, Reason::MalformedCert),
-        (8, Reason::CertTooLarge),
+        (5, Reason::RocaKey),
+        (6, Reason::IssuerKeyUsage),
+        (7, Reason::UnhandledCriticalExt),
+        (8, Reason::MalformedCert),
+        (9, Reason::CertTooLarge),
     ];
     assert_eq!(
         unusable,
-        expected.map(|(index, reason)| UnusableCertificate { index, reason })
+        expected.map(|(index, reason)| UnusableCertificate { index, reason }),
+        "tpm/B52"
     );
 }
 

@@ -2,8 +2,9 @@
 
 use evidence::SubjectKey;
 
+use super::crl_forge::List;
 use super::forge::{ALTERNATIVE_NAME, Forge, KEY_USAGE, KEYS, alternative, bits, oid, time, tlv};
-use crate::Anchors;
+use crate::{Anchor, Anchors, Terms, Waiver};
 
 /// An EK certificate, the CA that the agent sends with it, and the root that may be an anchor.
 pub(crate) struct Chain {
@@ -14,7 +15,17 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) fn of(ek: &SubjectKey) -> Self {
-        Self::new(ek, "400101000000Z", None)
+        Self::bent(ek, |_| {})
+    }
+
+    /// With the key in another encoding.
+    pub(crate) fn encoded(ek: &SubjectKey, spki: Vec<u8>) -> Self {
+        Self::bent(ek, |leaf| leaf.spki = spki)
+    }
+
+    /// Without a description of the TPM.
+    pub(crate) fn nameless(ek: &SubjectKey) -> Self {
+        Self::bent(ek, |leaf| leaf.drop(ALTERNATIVE_NAME))
     }
 
     /// With another description of the TPM: the ASN.1 string type and bytes of manufacturer, model and version.
@@ -26,23 +37,22 @@ impl Chain {
                 tlv(0x31, &[&tlv(0x30, &[&kind, &tlv(string, &[value])])])
             })
             .collect();
-        Self::new(ek, "400101000000Z", Some(alternative(&rdns)))
+        Self::bent(ek, |leaf| {
+            leaf.put(ALTERNATIVE_NAME, true, alternative(&rdns));
+        })
     }
 
     pub(crate) fn expired(ek: &SubjectKey) -> Self {
-        Self::new(ek, "260101000000Z", None)
+        Self::bent(ek, |leaf| leaf.not_after = time("260101000000Z"))
     }
 
-    fn new(ek: &SubjectKey, not_after: &str, name: Option<Vec<u8>>) -> Self {
+    fn bent(ek: &SubjectKey, bend: impl FnOnce(&mut Forge)) -> Self {
         let mut leaf = Forge::ek("CA");
-        if let Some(name) = name {
-            leaf.put(ALTERNATIVE_NAME, true, name);
-        }
         leaf.spki = ek.spki();
-        leaf.not_after = time(not_after);
         if matches!(ek, SubjectKey::Rsa { .. }) {
             leaf.put(KEY_USAGE, true, bits(0x20));
         }
+        bend(&mut leaf);
         Self {
             leaf: leaf.sign(&KEYS.ca),
             ca: Forge::ca("CA", &KEYS.ca, "Root").sign(&KEYS.root),
@@ -52,6 +62,25 @@ impl Chain {
 
     /// Anchors that the chain ends at.
     pub(crate) fn anchors(&self) -> Anchors {
-        Anchors::new([self.root.clone()], []).0
+        self.anchors_waiving(&[])
+    }
+
+    /// The same with rules that the anchor waives.
+    pub(crate) fn anchors_waiving(&self, waivers: &[Waiver]) -> Anchors {
+        let anchor = Anchor {
+            der: self.root.clone(),
+            terms: Terms {
+                vendors: None,
+                waivers: waivers.iter().copied().collect(),
+            },
+        };
+        Anchors::new([anchor], []).0
+    }
+
+    /// The same with a list by the CA that revokes the EK certificate.
+    pub(crate) fn anchors_revoking(&self) -> Anchors {
+        let list = List::of("CA").revoking(&[0x11, 0x22], &[]);
+        let anchors = Anchors::new([self.root.clone()], [self.ca.clone()]).0;
+        anchors.with_crls([list.sign(&KEYS.ca)]).unwrap().0
     }
 }

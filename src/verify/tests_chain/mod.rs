@@ -2,9 +2,11 @@
 
 mod boundaries;
 mod budget;
+mod crl_forge;
 mod forge;
 mod keys;
 mod leaf_rules;
+mod lists;
 mod loading;
 mod machine;
 mod path_rules;

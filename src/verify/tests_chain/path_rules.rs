@@ -1,5 +1,7 @@
 //! The rules of a path and its issuers, one case each.
 
+use evidence::SubjectKey;
+
 use super::forge::*;
 use super::pki::{NOW, Pki, Refused, refuse};
 use crate::chain::ChainOptions;
@@ -12,7 +14,7 @@ fn paths_that_end_nowhere_are_refused() {
 
 const NO_PATHS: &[Refused] = &[
     (
-        "no anchors",
+        "tpm/B07 no anchors",
         |pki| pki.is_root_an_anchor = false,
         Reason::UntrustedChain,
     ),
@@ -22,7 +24,7 @@ const NO_PATHS: &[Refused] = &[
         Reason::UntrustedChain,
     ),
     (
-        "self-signed",
+        "tpm/B02 self-signed",
         |pki| {
             pki.leaf.issuer = name("");
             pki.leaf_issuer = &KEYS.ek;
@@ -30,7 +32,7 @@ const NO_PATHS: &[Refused] = &[
         Reason::UntrustedChain,
     ),
     (
-        "issued by itself under a name",
+        "tpm/B02 issued by itself under a name",
         |pki| {
             (pki.leaf.issuer, pki.leaf.subject) = (name("EK"), name("EK"));
             pki.leaf_issuer = &KEYS.ek;
@@ -38,7 +40,7 @@ const NO_PATHS: &[Refused] = &[
         Reason::UntrustedChain,
     ),
     (
-        "a root that the agent brings",
+        "tpm/B08 a root that the agent brings",
         |pki| {
             pki.leaf.issuer = name("Other");
             pki.leaf_issuer = &KEYS.other;
@@ -66,12 +68,12 @@ const NO_PATHS: &[Refused] = &[
         Reason::UntrustedChain,
     ),
     (
-        "another CA of the name",
+        "tpm/B03 another CA of the name",
         |pki| pki.leaf_issuer = &KEYS.other,
         Reason::BadCertSignature,
     ),
     (
-        "another root of the name",
+        "tpm/B03 another root of the name",
         |pki| pki.ca_issuer = &KEYS.p521,
         Reason::BadCertSignature,
     ),
@@ -120,12 +122,12 @@ const NO_ISSUERS: &[Refused] = &[
         Reason::IssuerNotCa,
     ),
     (
-        "no CA",
+        "tpm/B09 no CA",
         |pki| pki.ca.put(BASIC_CONSTRAINTS, true, tlv(0x30, &[])),
         Reason::IssuerNotCa,
     ),
     (
-        "no constraints",
+        "tpm/B09 no constraints",
         |pki| pki.ca.drop(BASIC_CONSTRAINTS),
         Reason::IssuerNotCa,
     ),
@@ -135,7 +137,7 @@ const NO_ISSUERS: &[Refused] = &[
         Reason::IssuerNotCa,
     ),
     (
-        "CA without keyCertSign",
+        "tpm/B11 CA without keyCertSign",
         |pki| pki.ca.put(KEY_USAGE, true, bits(0x82)),
         Reason::IssuerKeyUsage,
     ),
@@ -145,7 +147,7 @@ const NO_ISSUERS: &[Refused] = &[
         Reason::IssuerKeyUsage,
     ),
     (
-        "CA expired",
+        "tpm/B22 CA expired",
         |pki| pki.ca.not_after = time("261123235959Z"),
         Reason::CaExpired,
     ),
@@ -155,7 +157,7 @@ const NO_ISSUERS: &[Refused] = &[
         Reason::CaExpired,
     ),
     (
-        "root expired",
+        "tpm/B22 root expired",
         |pki| pki.root.not_after = time("261123235959Z"),
         Reason::CaExpired,
     ),
@@ -168,7 +170,7 @@ const NO_ISSUERS: &[Refused] = &[
         Reason::CaExpired,
     ),
     (
-        "path length",
+        "tpm/B10 path length",
         |pki| {
             pki.root
                 .put(BASIC_CONSTRAINTS, true, ca_constraints(Some(0)));
@@ -176,17 +178,17 @@ const NO_ISSUERS: &[Refused] = &[
         Reason::PathLen,
     ),
     (
-        "unknown critical",
+        "tpm/B33 unknown critical",
         |pki| pki.ca.put("1.3.6.1.4.1.99999.1", true, vec![5, 0]),
         Reason::UnhandledCriticalExt,
     ),
     (
-        "unknown critical of the root",
+        "tpm/B33 unknown critical of the root",
         |pki| pki.root.put("1.3.6.1.4.1.99999.1", true, vec![5, 0]),
         Reason::UnhandledCriticalExt,
     ),
     (
-        "critical name constraints",
+        "tpm/B34 critical name constraints",
         |pki| {
             let host = tlv(0x30, &[&tlv(0x82, &[b"example.org"])]);
             pki.ca
@@ -208,17 +210,29 @@ const NO_ISSUERS: &[Refused] = &[
         Reason::UnhandledCriticalExt,
     ),
     (
-        "RSA-1024",
+        "a key for RSAES-OAEP",
+        |pki| {
+            let SubjectKey::Rsa { modulus, .. } = KEYS.rsa.key() else {
+                panic!("an RSA key")
+            };
+            let algorithm = tlv(0x30, &[&oid("1.2.840.113549.1.1.7"), &tlv(0x30, &[])]);
+            pki.ca.spki = rsa_spki_with(&algorithm, &[&[0], modulus.as_slice()].concat(), F4);
+            pki.leaf_issuer = &KEYS.rsa;
+        },
+        Reason::UnsupportedKey,
+    ),
+    (
+        "tpm/B43 RSA-1024",
         |pki| pki.ca.spki = rsa_spki(&modulus(1024), F4),
         Reason::WeakKey,
     ),
     (
-        "exponent 3",
+        "tpm/B44 exponent 3",
         |pki| pki.ca.spki = rsa_spki(&modulus(2048), &[3]),
         Reason::WeakKey,
     ),
     (
-        "RSA-16384",
+        "tpm/B45 RSA-16384",
         |pki| pki.ca.spki = rsa_spki(&modulus(16_384), F4),
         Reason::KeyTooLarge,
     ),
@@ -252,8 +266,14 @@ fn weak_and_unknown_signature_algorithms_are_refused() {
     other_mask[at.unwrap() + mgf1.len() - 1] = 9;
     for (algorithm, reason) in [
         (identifier("1.2.840.113549.1.1.5"), Reason::WeakSignatureAlg),
-        (identifier("1.2.840.113549.1.1.4"), Reason::WeakSignatureAlg),
-        (identifier("1.2.840.113549.1.1.2"), Reason::WeakSignatureAlg),
+        (
+            identifier("1.2.840.113549.1.1.4"),
+            Reason::UnsupportedSignatureAlg,
+        ),
+        (
+            identifier("1.2.840.113549.1.1.2"),
+            Reason::UnsupportedSignatureAlg,
+        ),
         (identifier("1.2.840.10045.4.1"), Reason::WeakSignatureAlg),
         (
             identifier("1.2.840.113549.1.1.14"),
@@ -288,14 +308,14 @@ fn weak_and_unknown_signature_algorithms_are_refused() {
         assert_eq!(
             pki.judge().0.unwrap_err().reason,
             reason,
-            "leaf {algorithm:02X?}"
+            "tpm/B30 tpm/B31 leaf {algorithm:02X?}"
         );
         let mut pki = Pki::new();
         pki.ca.inner_algorithm = Some(algorithm.clone());
         assert_eq!(
             pki.judge().0.unwrap_err().reason,
             reason,
-            "CA {algorithm:02X?}"
+            "tpm/B30 tpm/B31 CA {algorithm:02X?}"
         );
     }
 }
@@ -309,7 +329,7 @@ fn the_missing_issuer_is_named_and_escaped() {
     let access = tlv(0x30, &[&oid("1.3.6.1.5.5.7.48.2"), &location]);
     pki.leaf.put(AUTHORITY_INFO, false, tlv(0x30, &[&access]));
     let rejection = pki.judge().0.unwrap_err();
-    assert_eq!(rejection.reason, Reason::UntrustedChain);
+    assert_eq!(rejection.reason, Reason::UntrustedChain, "tpm/B54");
     assert_eq!(
         rejection.detail.unwrap(),
         "no certificate of the issuer \"CN=Vendor \\u{22}CA\\u{22}\\u{a} level=info\"; \

@@ -8,7 +8,7 @@ use rcgen::{
 use super::forge::*;
 use super::pki::{Accepted, NOW, Pki, accept};
 use crate::chain::ChainOptions;
-use crate::{Anchors, EkCertificate};
+use crate::{Anchors, EkCertificate, Waiver};
 
 #[test]
 fn vendors_quirks_are_accepted() {
@@ -17,8 +17,10 @@ fn vendors_quirks_are_accepted() {
 
 const QUIRKS: &[Accepted] = &[
     ("by the book", |_| {}),
-    ("no padding but zeros", |pki| pki.tail = vec![0x00; 431]),
-    ("padding of ones", |pki| pki.tail = vec![0xFF; 431]),
+    ("tpm/B37 no padding but zeros", |pki| {
+        pki.tail = vec![0x00; 431];
+    }),
+    ("tpm/B37 padding of ones", |pki| pki.tail = vec![0xFF; 431]),
     ("one byte of padding", |pki| pki.tail = vec![0xFF]),
     ("one multi-valued RDN", |pki| {
         pki.leaf
@@ -97,7 +99,8 @@ const QUIRKS: &[Accepted] = &[
     ("dataEncipherment too", |pki| {
         rsa(pki, KEYS.rsa.key().spki(), 0x30);
     }),
-    ("rsaesOaep", |pki| {
+    ("tpm/B51 rsaesOaep, waived", |pki| {
+        pki.terms.waivers = [Waiver::RsaesOaep].into();
         let algorithm = tlv(0x30, &[&oid("1.2.840.113549.1.1.7"), &tlv(0x30, &[])]);
         rsa(pki, rsa_spki_with(&algorithm, &modulus(2048), F4), 0x20);
     }),
@@ -116,10 +119,10 @@ const QUIRKS: &[Accepted] = &[
     ("GeneralizedTime before 2050", |pki| {
         pki.leaf.not_before = time("20200101000000Z");
     }),
-    ("negative serial", |pki| {
+    ("tpm/B53 negative serial", |pki| {
         pki.leaf.serial = tlv(0x02, &[&[0x80, 0x01]]);
     }),
-    ("serial of 40 bytes", |pki| {
+    ("tpm/B53 serial of 40 bytes", |pki| {
         pki.leaf.serial = tlv(0x02, &[&[0x7F; 40]]);
     }),
     ("serial with leading zeros", |pki| {
@@ -204,7 +207,8 @@ fn text_in_certificates_comes_out_escaped() {
     let certified = pki.judge().0.unwrap();
     assert_eq!(
         certified.description().unwrap().model(),
-        "SLB9670\\u{a} selector:\\u{202e}x\\u{0}"
+        "SLB9670\\u{a} selector:\\u{202e}x\\u{0}",
+        "tpm/B54"
     );
     assert_eq!(
         certified.description().unwrap().version(),

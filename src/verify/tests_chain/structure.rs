@@ -14,12 +14,12 @@ fn malformed_certificates_are_refused() {
 
 const MALFORMED: &[Refused] = &[
     (
-        "garbage behind",
+        "tpm/B36 garbage behind",
         |pki| pki.tail = vec![0x00, 0xFF],
         Reason::MalformedCert,
     ),
     (
-        "a byte behind",
+        "tpm/B36 a byte behind",
         |pki| pki.tail = vec![0x01],
         Reason::MalformedCert,
     ),
@@ -29,7 +29,7 @@ const MALFORMED: &[Refused] = &[
         Reason::MalformedCert,
     ),
     (
-        "two certificates",
+        "tpm/B36 two certificates",
         |pki| pki.tail = pki.leaf.sign(&KEYS.ca),
         Reason::MalformedCert,
     ),
@@ -49,12 +49,12 @@ const MALFORMED: &[Refused] = &[
         Reason::MalformedCert,
     ),
     (
-        "duplicate SAN",
+        "tpm/B35 duplicate SAN",
         |pki| again(pki, ALTERNATIVE_NAME),
         Reason::MalformedCert,
     ),
     (
-        "duplicate EKU",
+        "tpm/B35 duplicate EKU",
         |pki| again(pki, EXTENDED_KEY_USAGE),
         Reason::MalformedCert,
     ),
@@ -67,7 +67,7 @@ const MALFORMED: &[Refused] = &[
         Reason::MalformedCert,
     ),
     (
-        "another algorithm outside",
+        "tpm/B32 another algorithm outside",
         |pki| pki.leaf.outer_algorithm = Some(KEYS.root.algorithm()),
         Reason::MalformedCert,
     ),
@@ -141,7 +141,7 @@ const MALFORMED: &[Refused] = &[
         Reason::MalformedCert,
     ),
     (
-        "a name as constructed string",
+        "tpm/B38 a name as constructed string",
         |pki| {
             let string = tlv(0x2C, &[&tlv(0x0C, &[b"CA"])]);
             let attribute = tlv(0x30, &[&oid("2.5.4.3"), &string]);
@@ -150,12 +150,12 @@ const MALFORMED: &[Refused] = &[
         Reason::MalformedCert,
     ),
     (
-        "indefinite length",
+        "tpm/B38 indefinite length",
         |pki| pki.sent = Some(indefinite(&pki.leaf.sign(&KEYS.ca))),
         Reason::MalformedCert,
     ),
     (
-        "long length",
+        "tpm/B38 long length",
         |pki| pki.sent = Some(padded_length(&pki.leaf.sign(&KEYS.ca))),
         Reason::MalformedCert,
     ),
@@ -178,6 +178,32 @@ const MALFORMED: &[Refused] = &[
         Reason::MalformedCert,
     ),
     (
+        "a name of another type",
+        |pki| pki.leaf.issuer = tlv(0x30, &[&[5, 0]]),
+        Reason::MalformedCert,
+    ),
+    (
+        "a subject that ends in another type",
+        |pki| pki.leaf.subject = tlv(0x30, &[&rdn("2.5.4.3", 12, "EK"), &[5, 0]]),
+        Reason::MalformedCert,
+    ),
+    (
+        "a name with a third member",
+        |pki| {
+            let attribute = tlv(0x30, &[&oid("2.5.4.3"), &tlv(12, &[b"CA"]), &[5, 0]]);
+            pki.leaf.issuer = tlv(0x30, &[&tlv(0x31, &[&attribute])]);
+        },
+        Reason::MalformedCert,
+    ),
+    (
+        "a name without its type",
+        |pki| {
+            let attribute = tlv(0x30, &[&tlv(12, &[b"CA"]), &tlv(12, &[b"CA"])]);
+            pki.leaf.issuer = tlv(0x30, &[&tlv(0x31, &[&attribute])]);
+        },
+        Reason::MalformedCert,
+    ),
+    (
         "a malformed intermediate",
         |pki| pki.offered = vec![[pki.ca.sign(&KEYS.root), vec![0]].concat()],
         Reason::MalformedCert,
@@ -188,7 +214,7 @@ const MALFORMED: &[Refused] = &[
 fn sizes_are_bounded() {
     refuse(&[
         (
-            "a large extension",
+            "tpm/B40 a large extension",
             |pki| pki.leaf = large(&pki.leaf, 100_000),
             Reason::CertTooLarge,
         ),
@@ -208,7 +234,7 @@ fn sizes_are_bounded() {
             Reason::ChainLimit,
         ),
         (
-            "fifty intermediates",
+            "tpm/B41 fifty intermediates",
             |pki| pki.offered = vec![pki.ca.sign(&KEYS.root); 50],
             Reason::ChainLimit,
         ),
@@ -230,7 +256,11 @@ fn no_prefix_of_a_certificate_is_one() {
     assert!(EkCertificate::parse(&leaf).is_ok());
     for len in 0..leaf.len() {
         let rejection = EkCertificate::parse(&leaf[..len]).unwrap_err();
-        assert_eq!(rejection.reason, Reason::MalformedCert, "prefix of {len}");
+        assert_eq!(
+            rejection.reason,
+            Reason::MalformedCert,
+            "tpm/B39 prefix of {len}"
+        );
     }
 }
 

@@ -149,6 +149,35 @@ fn a_waiver_excuses_one_rule_below_one_anchor() {
     refuse(&broken);
 }
 
+/// The reason is the one that there would be without any waiver, also where a later rule is broken, too.
+#[test]
+fn without_a_waiver_the_first_broken_rule_is_told() {
+    type Bend = fn(&mut Pki);
+    let all: [(Bend, Reason); 6] = [
+        (|pki| pki.leaf.drop(BASIC_CONSTRAINTS), Reason::EkIsCa),
+        (|pki| pki.leaf.drop(EXTENDED_KEY_USAGE), Reason::EkEku),
+        (
+            |pki| pki.leaf.put(KEY_USAGE, true, bits(0x88)),
+            Reason::EkKeyUsage,
+        ),
+        (|pki| pki.leaf.drop(ALTERNATIVE_NAME), Reason::EkSan),
+        (
+            |pki| pki.leaf.not_after = time("260101000000Z"),
+            Reason::EkCertExpired,
+        ),
+        (|pki| pki.is_ca_offered = false, Reason::UntrustedChain),
+    ];
+    for (first, (bend, reason)) in all.iter().enumerate() {
+        for (later, _) in &all[first..] {
+            let pki = Pki::bent(|pki| {
+                bend(pki);
+                later(pki);
+            });
+            assert_eq!(pki.judge().0.unwrap_err().reason, *reason);
+        }
+    }
+}
+
 /// An EK certificate that an RSA root signed with SHA-1, and the root; made with OpenSSL 3.0, which
 /// signs so as aws-lc-rs no longer does.
 const SHA1: &str = include_str!("vectors/sha1.pem");

@@ -165,7 +165,7 @@ fn certificate_and_enrolment_vouch_as_the_operator_says() {
             let refused = sent.attested(trust).unwrap_err();
             assert_eq!(
                 refused.reason, expect,
-                "{sent:?} {trust:?} before a challenge"
+                "tpm/B01 {sent:?} {trust:?} before a challenge"
             );
         }
     }
@@ -239,7 +239,7 @@ fn the_certificate_is_of_the_ek() {
     assert_eq!(
         judged(&stolen, &policy, NOW),
         Err(Reason::EkKeyMismatch),
-        "beside the EK's own key"
+        "tpm/B04 tpm/B55: beside the EK's own key"
     );
     let chain = chain();
     let mut alone = certified(Some(&chain));
@@ -251,7 +251,11 @@ fn the_certificate_is_of_the_ek() {
         .offer(|offer| offer.ek.public_key = None)
         .guess(&[7; 32]);
     let refused = attest(&mut thief, &policy, &stolen.anchors(), NOW).unwrap_err();
-    assert_eq!(refused.reason, Reason::ProofMismatch, "in its place");
+    assert_eq!(
+        refused.reason,
+        Reason::ProofMismatch,
+        "tpm/B05: in its place"
+    );
 }
 
 #[test]

@@ -50,7 +50,11 @@ fn without_a_certificate_only_enrolment_vouches() {
             Some(Reason::EkCertMissing),
         ),
     ] {
-        assert_eq!(decided(trust, enrolment), expect, "{trust:?} {enrolment:?}");
+        assert_eq!(
+            decided(trust, enrolment),
+            expect,
+            "tpm/B01 tpm/B57 {trust:?} {enrolment:?}"
+        );
     }
 }
 

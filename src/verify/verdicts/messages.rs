@@ -383,6 +383,19 @@ fn every_part_of_a_challenge_takes_entropy_of_its_own() {
     }
 }
 
+/// The counter's first bytes are the secret.
+#[test]
+fn what_waits_for_an_answer_shows_no_secret() {
+    let payload = prover(machine()).payload().unwrap();
+    let (_, pending) =
+        begin(&payload, &policy(), &Anchors::default(), 0, &mut Counter(0)).unwrap();
+    let shown = format!("{pending:?}");
+    assert!(shown.contains("Secret(redacted)"), "{shown}");
+    for form in ["1, 2, 3, 4", "01020304", "AQIDBA"] {
+        assert!(!shown.contains(form), "{shown}");
+    }
+}
+
 #[test]
 fn challenges_ask_for_what_the_policy_says() {
     let payload = prover(machine()).payload().unwrap();

@@ -9,6 +9,7 @@ mod first_generation;
 mod identities;
 mod messages;
 mod quotes;
+mod terms;
 
 use evidence::{AkTemplate, Hash};
 use softtpm::{Generation, KeyKind, Lies, Prover, SoftTpm};
