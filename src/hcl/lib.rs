@@ -61,6 +61,7 @@ mod reading;
 
 pub use problem::{Position, Problem, shown};
 pub use schema::{Key, Kind, Moved, Schema};
+pub use suggest::hint;
 pub use value::{Entry, Object, Spanned, Value};
 pub use values::Values;
 

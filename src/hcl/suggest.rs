@@ -1,7 +1,7 @@
 //! The known name that somebody who wrote another one probably meant.
 
 /// A hint that ends a sentence about an unknown name, if one of `known` is near enough.
-pub(crate) fn hint(written: &str, known: &[&str]) -> Option<String> {
+pub fn hint(written: &str, known: &[&str]) -> Option<String> {
     // Longer than any name we have, and the distance costs the product of both lengths.
     if written.len() > LONGEST_COMPARED {
         return None;

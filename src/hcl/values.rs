@@ -158,6 +158,11 @@ impl Values {
         })
     }
 
+    /// Where this block begins.
+    pub fn start(&self) -> Position {
+        self.position
+    }
+
     /// Where the value of `key` stands; where this block begins if the key is absent.
     pub fn position(&self, key: &str) -> Position {
         self.find(key, |_| true)

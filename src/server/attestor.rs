@@ -93,7 +93,7 @@ impl Attestor {
         let known = enrolment.as_ref().copied();
         decision.proved(&attested, known.unwrap_or(Enrolment::NotKept));
         let enrolment = enrolment?;
-        decide(&attested, enrolment, &settings.policy)
+        decide(&attested, enrolment, &settings.denials(), &settings.policy)
     }
 
     /// Runs work that takes long on a thread of its own, a bounded number of times at once, so that
@@ -126,6 +126,7 @@ impl Plugin for Attestor {
 
     async fn apply(&self, settings: &Arc<Settings>) -> Result<(), Status> {
         settings.announce();
+        settings.warn_of_overdue_lists();
         Settings::follow_files(settings, self.metrics.clone());
         Ok(())
     }
@@ -199,7 +200,7 @@ fn here<T>(work: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> 
 }
 
 /// Seconds since the epoch; a clock before it counts as the epoch.
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -231,7 +232,8 @@ mod tests {
         for takes_long in [false, true] {
             let attestor = attestor();
             let work = attestor.verifying(takes_long, || -> Result<(), _> { panic!("on purpose") });
-            assert_eq!(run(work).unwrap_err().reason, Reason::InternalError);
+            let reason = run(work).unwrap_err().reason;
+            assert_eq!(reason, Reason::InternalError, "tpm/J10");
             assert_eq!(attestor.verifiers.available_permits(), 1);
         }
     }

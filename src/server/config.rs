@@ -1,19 +1,23 @@
 //! The settings of the server plugin, made of the text that SPIRE passes on.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use evidence::Hash;
-use hcl::{Problem, Values};
-use plugin::{Metrics, Purpose};
-use store::{AnchorStore, HashDirectory, Refresh, Skipped};
-use verify::{Anchors, EkKind, EkTrust, LegacyAgents, Policy};
+use hcl::Problem;
+use plugin::Purpose;
+use store::{AnchorStore, DenialStore, HashDirectory};
+use verify::{Anchors, CrlPolicy, Denials, LegacyAgents, Policy};
 
+use crate::rules;
 pub use crate::schema::SCHEMA;
+use crate::trust::{self, Paths};
 
 /// Unfinished attestations that any configuration may allow.
 pub const MAX_STREAMS: u32 = 4096;
+
+/// Bytes of a message, in memory as a whole before anything looks at it: the largest response in its envelope.
+pub const MAX_MESSAGE: usize = evidence::limits::RESPONSE + 64;
 
 /// The settings of the server plugin.
 #[derive(Debug)]
@@ -24,9 +28,11 @@ pub struct Settings {
     pub(crate) attestation_timeout: Duration,
     pub(crate) max_streams: usize,
     pub(crate) max_streams_per_client: usize,
-    store: Option<AnchorStore>,
+    pub(crate) anchor_store: Option<AnchorStore>,
+    pub(crate) denial_store: Option<DenialStore>,
+    pub(crate) reload_interval: Duration,
     no_anchors: Arc<Anchors>,
-    reload_interval: Duration,
+    nobody: Arc<Denials>,
     warnings: Vec<String>,
 }
 
@@ -37,7 +43,7 @@ impl Settings {
         Self::with_defaults(trust_domain, text, defaults)
     }
 
-    fn with_defaults(
+    pub(crate) fn with_defaults(
         trust_domain: &str,
         text: &str,
         defaults: [&Path; 2],
@@ -45,31 +51,39 @@ impl Settings {
         let (values, mut problems) = SCHEMA.read(text);
         let mut warnings = Vec::new();
         let paths = Paths::of(&values, defaults, &mut problems);
-        let store = paths.open_anchors(&values, &mut problems, &mut warnings);
-        let hashes = paths.open_hashes(&values, &mut problems, &mut warnings);
+        let anchor_store = trust::anchors(&paths, &values, &mut problems, &mut warnings);
+        let hashes = trust::hashes(&paths, &values, &mut problems, &mut warnings);
+        let denial_store = trust::denials(&values, &mut problems);
         let policy = Policy {
             trust_domain: trust_domain.to_owned(),
-            ek_trust: ek_trust(&values, &paths, &mut problems),
-            ek_kinds: ek_kinds(&values, &mut problems),
+            ek_trust: trust::ek_trust(&values, &paths, &mut problems),
+            ek_kinds: rules::ek_kinds(&values, &mut problems),
             accept_expired_ek: values
                 .flag("accept_expired_ek")
                 .is_some_and(|flag| flag.value),
+            vendors: rules::vendors(&values, &mut problems),
+            crl_policy: match values.choice("crl_policy").map(|choice| choice.value) {
+                Some("require") => CrlPolicy::Require,
+                _ => CrlPolicy::Use,
+            },
             legacy_agents: match values.choice("legacy_agents").map(|choice| choice.value) {
                 Some("deny") => LegacyAgents::Deny,
                 _ => LegacyAgents::Allow,
             },
-            pcrs: pcrs(&values, &mut problems),
+            pcrs: rules::pcrs(&values, &mut problems),
         };
         let settings = Self {
             policy,
             hashes,
-            challenge_timeout: duration(&values, "challenge_timeout", 30, &mut problems),
-            attestation_timeout: duration(&values, "attestation_timeout", 60, &mut problems),
-            max_streams: count(&values, "max_streams", 4096),
-            max_streams_per_client: count(&values, "max_streams_per_client", 16),
-            store,
-            no_anchors: Arc::new(Anchors::default()),
-            reload_interval: duration(&values, "reload_interval", 5, &mut problems),
+            challenge_timeout: rules::duration(&values, "challenge_timeout", 30, &mut problems),
+            attestation_timeout: rules::duration(&values, "attestation_timeout", 60, &mut problems),
+            max_streams: rules::count(&values, "max_streams", 4096),
+            max_streams_per_client: rules::count(&values, "max_streams_per_client", 16),
+            anchor_store,
+            denial_store,
+            reload_interval: rules::duration(&values, "reload_interval", 5, &mut problems),
+            no_anchors: Arc::default(),
+            nobody: Arc::default(),
             warnings,
         };
         problems.sort();
@@ -80,10 +94,19 @@ impl Settings {
         }
     }
 
+    /// The anchors in force, with the revocation lists in force.
     pub(crate) fn anchors(&self) -> Arc<Anchors> {
-        match &self.store {
+        match &self.anchor_store {
             Some(store) => store.current(),
             None => Arc::clone(&self.no_anchors),
+        }
+    }
+
+    /// The deny list in force.
+    pub(crate) fn denials(&self) -> Arc<Denials> {
+        match &self.denial_store {
+            Some(store) => store.current(),
+            None => Arc::clone(&self.nobody),
         }
     }
 
@@ -92,239 +115,33 @@ impl Settings {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
+        let anchors = self.anchors();
         tracing::info!(
-            anchors = self.anchors().len(),
+            anchors = anchors.len(),
+            crls = anchors.crls(),
+            crl_policy = ?self.policy.crl_policy,
+            denied = self.denials().len(),
             allow_list = self.hashes.is_some(),
             ek_trust = ?self.policy.ek_trust,
             legacy_agents = ?self.policy.legacy_agents,
             "configured"
         );
     }
-
-    /// Takes over changed files until the settings are replaced.
-    pub(crate) fn follow_files(settings: &Arc<Self>, metrics: Metrics) {
-        if settings.store.is_none() {
-            return;
-        }
-        let settings = Arc::downgrade(settings);
-        tokio::spawn(async move {
-            while let Some(interval) = settings.upgrade().map(|settings| settings.reload_interval) {
-                tokio::time::sleep(interval).await;
-                let settings = Weak::clone(&settings);
-                let refresh = move || settings.upgrade().map(|settings| settings.refresh());
-                let outcome = tokio::task::spawn_blocking(refresh).await;
-                if let Ok(Some(Some(status))) = outcome {
-                    let key = ["node_attestor", "tpm", "anchors_reload"];
-                    metrics.increment(&key, 1.0, &[("status", status)]);
-                }
-            }
-        });
-    }
-
-    /// The outcome of a look at the files, if there is something to tell.
-    fn refresh(&self) -> Option<&'static str> {
-        match self.store.as_ref()?.refresh() {
-            Ok(Refresh::Unchanged) => None,
-            Ok(Refresh::Reloaded { anchors, skipped }) => {
-                for warning in skipped.iter().map(skipped_warning) {
-                    tracing::warn!("{warning}");
-                }
-                tracing::info!(anchors, "took over changed CA certificates");
-                Some("ok")
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot take over CA certificates, keeping the last good ones");
-                Some("failed")
-            }
-        }
-    }
-}
-
-struct Paths {
-    ca: Option<PathBuf>,
-    hash: Option<PathBuf>,
-}
-
-impl Paths {
-    /// A path that is not configured is the default one if that exists, each by itself, as STP has
-    /// it. One that cannot be looked at counts as there, and fails when it is opened.
-    fn of(values: &Values, defaults: [&Path; 2], problems: &mut Vec<Problem>) -> Self {
-        for key in ["ca_path", "intermediates_path", "hash_path"] {
-            if values.text(key).is_some_and(|text| text.value.is_empty()) {
-                problems.push(values.problem(key, format!("{key} is empty")));
-            }
-        }
-        let path = |key, default: &Path| match values.text(key) {
-            Some(text) => Some(PathBuf::from(text.value)),
-            None if matches!(default.try_exists(), Ok(false)) => None,
-            None => Some(default.to_owned()),
-        };
-        let [ca, hash] = defaults;
-        let paths = Self {
-            ca: path("ca_path", ca),
-            hash: path("hash_path", hash),
-        };
-        // Where something else is wrong, this may be only its consequence.
-        if paths.ca.is_none() && paths.hash.is_none() && problems.is_empty() {
-            let message =
-                "ca_path or hash_path is required: without either no machine can be trusted";
-            problems.push(values.problem("ca_path", message));
-        }
-        paths
-    }
-
-    fn open_anchors(
-        &self,
-        values: &Values,
-        problems: &mut Vec<Problem>,
-        warnings: &mut Vec<String>,
-    ) -> Option<AnchorStore> {
-        let intermediates = values
-            .text("intermediates_path")
-            .map(|text| Path::new(text.value));
-        let Some(ca) = self.ca.as_deref() else {
-            if intermediates.is_some() {
-                problems
-                    .push(values.problem("intermediates_path", "intermediates_path needs ca_path"));
-            }
-            return None;
-        };
-        match AnchorStore::open(ca, intermediates) {
-            Ok((store, skipped)) => {
-                warnings.extend(skipped.iter().map(skipped_warning));
-                if store.current().is_empty() {
-                    warnings.push(format!("{} holds no certificate yet", ca.display()));
-                }
-                Some(store)
-            }
-            Err(error) => {
-                problems
-                    .push(values.problem("ca_path", format!("unable to load ca_path: {error}")));
-                None
-            }
-        }
-    }
-
-    fn open_hashes(
-        &self,
-        values: &Values,
-        problems: &mut Vec<Problem>,
-        warnings: &mut Vec<String>,
-    ) -> Option<HashDirectory> {
-        match HashDirectory::open(self.hash.as_deref()?) {
-            Ok((hashes, odd)) => {
-                let warning = |name| format!("hash_path: {} is no EK's hash", hcl::shown(name));
-                warnings.extend(odd.iter().map(String::as_str).map(warning));
-                Some(hashes)
-            }
-            Err(error) => {
-                problems.push(
-                    values.problem("hash_path", format!("unable to read hash_path: {error}")),
-                );
-                None
-            }
-        }
-    }
-}
-
-fn ek_trust(values: &Values, paths: &Paths, problems: &mut Vec<Problem>) -> EkTrust {
-    let both = values
-        .choice("ek_trust")
-        .is_some_and(|choice| choice.value == "both");
-    match (&paths.ca, &paths.hash) {
-        (Some(_), Some(_)) if both => EkTrust::Both,
-        (Some(_), Some(_)) => EkTrust::Either,
-        (_, hash) => {
-            if both {
-                let message = "ek_trust = \"both\" needs ca_path and hash_path";
-                problems.push(values.problem("ek_trust", message));
-            }
-            if hash.is_some() {
-                EkTrust::Enrolment
-            } else {
-                EkTrust::Certificate
-            }
-        }
-    }
-}
-
-fn ek_kinds(values: &Values, problems: &mut Vec<Problem>) -> Vec<EkKind> {
-    let Some(names) = values.texts("ek_profiles") else {
-        return EkKind::ALL.to_vec();
-    };
-    if names.is_empty() {
-        problems.push(values.problem("ek_profiles", "ek_profiles must not be empty"));
-    }
-    let mut kinds = Vec::new();
-    for name in names {
-        let known = EkKind::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name.value);
-        if known.is_none() {
-            let names: Vec<_> = EkKind::ALL.iter().map(|kind| kind.name()).collect();
-            let shown = hcl::shown(&name.value);
-            let message = format!("unknown EK profile {shown}; one of {}", names.join(", "));
-            problems.push(Problem::new(name.position, message));
-        }
-        kinds.extend(known);
-    }
-    kinds
-}
-
-fn pcrs(values: &Values, problems: &mut Vec<Problem>) -> Vec<(Hash, Vec<u8>)> {
-    let bank = values
-        .choice("pcr_bank")
-        .and_then(|choice| Hash::from_name(choice.value));
-    let mut pcrs: Vec<u8> = match values.integers("pcrs") {
-        None => (0..8).collect(),
-        Some(pcrs) => pcrs
-            .iter()
-            .filter_map(|pcr| u8::try_from(pcr.value).ok())
-            .collect(),
-    };
-    pcrs.sort_unstable();
-    pcrs.dedup();
-    if pcrs.is_empty() {
-        problems.push(values.problem("pcrs", "pcrs must not be empty"));
-    }
-    vec![(bank.unwrap_or(Hash::Sha256), pcrs)]
-}
-
-fn duration(values: &Values, key: &str, default: u64, problems: &mut Vec<Problem>) -> Duration {
-    let Some(duration) = values.duration(key) else {
-        return Duration::from_secs(default);
-    };
-    if !(MIN_DURATION..=MAX_DURATION).contains(&duration.value) {
-        problems.push(values.problem(key, format!("{key} must be between 100ms and 10m")));
-    }
-    duration.value
-}
-
-fn count(values: &Values, key: &str, default: usize) -> usize {
-    let configured = values
-        .integer(key)
-        .and_then(|integer| usize::try_from(integer.value).ok());
-    configured.unwrap_or(default)
-}
-
-fn skipped_warning(skipped: &Skipped) -> String {
-    format!(
-        "skipped {}: {}",
-        hcl::shown(&skipped.file.to_string_lossy()),
-        skipped.why
-    )
 }
 
 const DEFAULT_CA_PATH: &str = "/opt/spire/.data/certs";
 const DEFAULT_HASH_PATH: &str = "/opt/spire/.data/hashes";
-const MIN_DURATION: Duration = Duration::from_millis(100);
-const MAX_DURATION: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use tempfile::TempDir;
+
+    use std::path::PathBuf;
+
+    use evidence::Hash;
+    use verify::{EkKind, EkTrust};
 
     use super::*;
 
@@ -355,6 +172,8 @@ mod tests {
         assert_eq!(settings.policy.legacy_agents, LegacyAgents::Allow);
         assert_eq!(settings.policy.pcrs, [(Hash::Sha256, (0..8).collect())]);
         assert!(!settings.policy.accept_expired_ek);
+        assert_eq!(settings.policy.vendors, None);
+        assert_eq!(settings.policy.crl_policy, CrlPolicy::Use);
         assert_eq!(settings.challenge_timeout, Duration::from_secs(30));
         assert_eq!(settings.attestation_timeout, Duration::from_secs(60));
         assert_eq!(settings.reload_interval, Duration::from_secs(5));
@@ -476,8 +295,8 @@ mod tests {
             ),
             (
                 "ca_path = CA\nintermediates_path = \"/does/not/exist\"",
-                "1:11: ",
-                "unable to load ca_path",
+                "2:22: ",
+                "unable to load intermediates_path",
             ),
             (
                 "hash_path = \"/does/not/exist\"",
@@ -529,10 +348,30 @@ mod tests {
                 "hash_path: \"notes\" is no EK's hash".to_owned(),
             ]
         );
-        assert_eq!(settings.refresh(), None, "nothing changed");
+        assert_eq!(settings.refresh(), (None, None), "nothing changed");
         fs::write(ca.join("README.too"), "").unwrap();
-        assert_eq!(settings.refresh(), Some("ok"));
+        assert_eq!(settings.refresh(), (Some("ok"), None));
         fs::remove_dir_all(&ca).unwrap();
-        assert_eq!(settings.refresh(), Some("failed"));
+        assert_eq!(settings.refresh(), (Some("failed"), None));
+        assert_eq!(settings.refresh(), (None, None), "told once");
+    }
+    #[test]
+    fn what_is_said_at_length_is_what_is_meant_in_brief() {
+        let settings = build(
+            "ca_path = CA\nhash_path = HASH\nek_trust = \"either\"\naccept_expired_ek = false\n\
+             legacy_agents = \"allow\"",
+        )
+        .unwrap();
+        assert_eq!(settings.policy.ek_trust, EkTrust::Either);
+        assert!(!settings.policy.accept_expired_ek);
+        assert_eq!(settings.policy.vendors, None);
+        assert_eq!(settings.policy.crl_policy, CrlPolicy::Use);
+        assert_eq!(settings.policy.legacy_agents, LegacyAgents::Allow);
+    }
+
+    #[test]
+    fn nothing_is_said_of_missing_directories_beside_another_problem() {
+        let problems = build("ca_pth = CA").unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
     }
 }

@@ -52,7 +52,10 @@ impl Decision {
             _ => "none",
         };
         if let Certification::Verified(ek) = attested.certification() {
-            self.vendor = ek.description().vendor().to_string();
+            self.vendor = ek
+                .description()
+                .map(|tpm| tpm.vendor().to_string())
+                .unwrap_or_default();
         }
     }
 

@@ -4,8 +4,11 @@ mod attestor;
 pub mod config;
 mod decision;
 mod entropy;
+mod following;
 mod room;
+mod rules;
 mod schema;
 pub mod status;
+mod trust;
 
 pub use attestor::Attestor;

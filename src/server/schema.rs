@@ -18,10 +18,46 @@ pub const SCHEMA: Schema = Schema {
             doc: "Directory (or file) of certificates that help to build chains to an anchor and are trusted for nothing else. Re-read when it changes.",
         },
         Key {
+            name: "ca_bundle_sha256",
+            kind: Kind::Text,
+            default: "none",
+            doc: "SHA-256 (64 hex digits) of `ca_path`, which must be one file then: any other content is refused, at the start and when it changes. `tpm-attestor ca import` prints it.",
+        },
+        Key {
+            name: "anchor",
+            kind: Kind::Blocks(&ANCHOR),
+            default: "none",
+            doc: "What holds for one certificate of `ca_path`: `anchor \"<SHA-256 of its DER, 64 hex digits>\" { vendors = [\"IFX\"] }`. A block without its certificate is a warning: the file may still come.",
+        },
+        Key {
+            name: "vendors",
+            kind: Kind::TextList,
+            default: "all",
+            doc: "The TPM makers whose EK certificates count, by their TCG names such as `IFX`, `INTC`, `STM`, or `id:` and eight hex digits. Any other is refused with `vendor_denied`.",
+        },
+        Key {
+            name: "crl_path",
+            kind: Kind::Text,
+            default: "none",
+            doc: "Directory (or file) of certificate revocation lists of the CAs in `ca_path` and `intermediates_path`, DER or PEM; nothing else may be in it. A list that is damaged, or not signed by the CA that it names, is an error. Re-read when it changes, together with the CAs.",
+        },
+        Key {
+            name: "crl_policy",
+            kind: Kind::Choice(&["use", "require"]),
+            default: "`\"use\"`",
+            doc: "`use`: what a list revokes is refused, also when the list is out of date, and certificates without a list are accepted. `require`: each EK certificate, and each CA certificate below the anchor, needs a list that is not out of date.",
+        },
+        Key {
             name: "hash_path",
             kind: Kind::Text,
             default: "`/opt/spire/.data/hashes` if it exists",
             doc: "Directory with one file for each enrolled machine, named by the EK's hash (64 lower-case hex digits); contents do not matter. Asked at each attestation.",
+        },
+        Key {
+            name: "ek_deny_path",
+            kind: Kind::Text,
+            default: "none",
+            doc: "File of machines that are refused whatever vouches for them, one entry a line: `ek:<EK hash>`, `cert:<SHA-256 of the EK certificate>`, `serial:<SHA-256 of the issuer's name in DER>:<serial number in hex>`; `#` begins a comment. A line that cannot be read is an error. Re-read when it changes.",
         },
         Key {
             name: "ek_trust",
@@ -81,13 +117,13 @@ pub const SCHEMA: Schema = Schema {
             name: "max_streams_per_client",
             kind: Kind::Integer { min: 0, max: 4096 },
             default: "`16`",
-            doc: "The same for one client address, where SPIRE tells it (1.15.2 and later). `0` is no limit: set it where a load balancer hides the agents' addresses.",
+            doc: "The same for one client, an IPv4 address or an IPv6 network of 64 bits, where SPIRE tells its address (1.15.2 and later). `0` is no limit: set it where a load balancer hides the agents' addresses.",
         },
         Key {
             name: "reload_interval",
             kind: Kind::Duration,
             default: "`\"5s\"`",
-            doc: "How often `ca_path` and `intermediates_path` are looked at for changes.",
+            doc: "How often `ca_path`, `intermediates_path`, `crl_path` and `ek_deny_path` are looked at for changes.",
         },
     ],
     moved: &[
@@ -108,4 +144,23 @@ pub const SCHEMA: Schema = Schema {
             hint: "that is the agent's `device`; the server needs no TPM",
         },
     ],
+};
+
+/// The keys of an `anchor` block.
+const ANCHOR: Schema = Schema {
+    keys: &[
+        Key {
+            name: "vendors",
+            kind: Kind::TextList,
+            default: "the vendor that `# Owner:` before the certificate names, else all",
+            doc: "The TPM makers for which this certificate may vouch; an EK certificate of another one is refused with `vendor_anchor_mismatch`.",
+        },
+        Key {
+            name: "waive",
+            kind: Kind::TextList,
+            default: "none",
+            doc: "Rules that EK certificates below this anchor may break: `extended_key_usage`, `alternative_name`, `basic_constraints` (each may be absent), `sha1` (signatures with SHA-1 below the anchor), `expired`, `rsaes_oaep` (the key is given under that identifier). Each makes the anchor vouch for more than EKs of TPMs; see the threat model.",
+        },
+    ],
+    moved: &[],
 };

@@ -129,7 +129,7 @@ mod tests {
             &format!("{HASH} "),
         ] {
             fs::write(dir.path().join(name), "").unwrap();
-            assert!(!hashes.contains(&hash).unwrap(), "{name:?}");
+            assert!(!hashes.contains(&hash).unwrap(), "tpm/B58: {name:?}");
         }
         let (_, odd) = HashDirectory::open(dir.path()).unwrap();
         assert_eq!(odd.len(), 4);

@@ -1,0 +1,112 @@
+//! What a server says is in force, and how it follows its files: told in its log, counted, and not before its time.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use conformance::{Entry, Loaded, Measured, Side};
+
+use crate::process_certificates::Authority;
+use crate::process_grants::{certified, machine};
+use crate::process_plugin::{LIMIT, Records, attest, configured, field, unload};
+
+/// The lines with this message.
+fn told<'a>(log: &'a [Entry], message: &str) -> Vec<&'a Entry> {
+    log.iter()
+        .filter(|entry| entry.message.starts_with(message))
+        .collect()
+}
+
+/// How often a reload was counted with this status.
+fn reloads(server: &Loaded, status: &str) -> usize {
+    let measured = server.measurements();
+    let of_status = measured.iter().filter(|recorded| {
+        recorded.key == ["node_attestor", "tpm", "anchors_reload"]
+            && recorded.labels == [("status".to_owned(), status.to_owned())]
+            && matches!(recorded.measured, Measured::Counter(by) if by > 0.0)
+    });
+    of_status.count()
+}
+
+async fn reloaded(server: &Loaded, status: &str) {
+    let deadline = Instant::now() + LIMIT;
+    while reloads(server, status) == 0 {
+        assert!(
+            Instant::now() < deadline,
+            "no reload was counted as {status}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_force_and_what_was_skipped_is_told() {
+    let records = Records::new();
+    records.trust(&Authority::new("Maker").certificate);
+    fs::write(records.cas().join("README"), "no certificate").unwrap();
+    let server = configured(Side::Server, &records.both("ek_trust = \"both\"")).await;
+    let log = unload(server).await;
+    let lines = told(&log, "configured");
+    let configured = lines
+        .iter()
+        .find(|entry| entry.module.as_deref() == Some("server.config"))
+        .unwrap();
+    assert_eq!(configured.level, "info");
+    assert_eq!(configured.fields["anchors"], 1);
+    assert_eq!(configured.fields["allow_list"], true);
+    assert_eq!(field(configured, "ek_trust"), "Both");
+    assert_eq!(field(configured, "legacy_agents"), "Allow");
+    let skipped = told(&log, "skipped \"README\"");
+    assert_eq!((skipped.len(), skipped[0].level.as_str()), (1, "warn"));
+    let is_empty = |entry: &Entry| entry.message.ends_with("holds no certificate yet");
+    assert!(!log.iter().any(is_empty));
+}
+
+#[tokio::test]
+async fn changed_files_are_taken_over_told_and_counted() {
+    let (first, second) = (Authority::new("One"), Authority::new("Two"));
+    let records = Records::new();
+    records.trust(&first.certificate);
+    let server = configured(
+        Side::Server,
+        &records.anchors("reload_interval = \"100ms\""),
+    )
+    .await;
+    let mut prover = certified(machine(), &second);
+    let refused = attest(&server, &mut prover).await.unwrap_err();
+    assert_eq!(refused.message(), "untrusted_chain: could not verify cert");
+
+    records.trust(&second.certificate);
+    fs::write(records.cas().join("README"), "no certificate").unwrap();
+    reloaded(&server, "ok").await;
+    attest(&server, &mut prover).await.unwrap();
+
+    fs::remove_dir_all(records.cas()).unwrap();
+    reloaded(&server, "failed").await;
+    // The last good ones stay in force.
+    attest(&server, &mut prover).await.unwrap();
+
+    let log = unload(server).await;
+    let taken = told(&log, "took over changed CA certificates");
+    assert!(taken.iter().any(|entry| entry.fields["anchors"] == 2));
+    let failed = told(&log, "cannot take over CA certificates");
+    assert!(failed.iter().all(|entry| entry.level == "error"));
+    assert!(!failed.is_empty() && !field(failed[0], "error").is_empty());
+    assert!(!told(&log, "skipped \"README\"").is_empty());
+}
+
+#[tokio::test]
+async fn files_are_not_looked_at_before_their_time() {
+    let records = Records::new();
+    let server = configured(Side::Server, &records.anchors("reload_interval = \"10m\"")).await;
+    change(&records.cas());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((reloads(&server, "ok"), reloads(&server, "failed")), (0, 0));
+    let log = unload(server).await;
+    assert!(told(&log, "took over").is_empty());
+}
+
+fn change(directory: &Path) {
+    let authority = Authority::new("Later");
+    fs::write(directory.join("later.der"), &authority.certificate).unwrap();
+}
