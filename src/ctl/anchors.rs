@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use store::AnchorStore;
+use store::{AnchorStore, Skipped, Sources};
 use verify::{Anchors, ChainOptions};
 
 use crate::cli::TrustArguments;
 use crate::failure::Failure;
+use crate::output::columns;
 use crate::text::printable;
 
 /// Whom to trust.
@@ -30,6 +31,7 @@ impl Trust {
     pub(crate) fn load(arguments: &TrustArguments) -> Result<Self, Failure> {
         let options = ChainOptions {
             accept_expired_leaf: arguments.accept_expired_ek,
+            ..ChainOptions::default()
         };
         let Some(path) = &arguments.ca else {
             return Ok(Self {
@@ -37,11 +39,13 @@ impl Trust {
                 ..Self::default()
             });
         };
-        let (store, skipped) = AnchorStore::open(path, arguments.intermediates.as_deref())?;
-        let skipped = skipped.into_iter().map(|skipped| SkippedFile {
-            file: printable(&skipped.file.to_string_lossy()),
-            why: skipped.why.to_owned(),
-        });
+        let sources = Sources {
+            anchors: path.clone(),
+            intermediates: arguments.intermediates.clone(),
+            ..Sources::default()
+        };
+        let (store, report) = AnchorStore::open(sources)?;
+        let skipped = report.skipped.into_iter().map(SkippedFile::from);
         Ok(Self {
             anchors: Some(store.current()),
             options,
@@ -65,5 +69,23 @@ impl Trust {
     /// The anchors, none where none are given.
     pub(crate) fn anchors(&self) -> Arc<Anchors> {
         self.anchors.clone().unwrap_or_default()
+    }
+}
+
+impl SkippedFile {
+    /// A table of those that there are.
+    pub(crate) fn table(skipped: &[Self]) -> Option<String> {
+        let row = |one: &Self| [one.file.clone(), one.why.clone()];
+        let rows: Vec<_> = skipped.iter().map(row).collect();
+        (!rows.is_empty()).then(|| columns(["SKIPPED", "WHY"], rows))
+    }
+}
+
+impl From<Skipped> for SkippedFile {
+    fn from(skipped: Skipped) -> Self {
+        Self {
+            file: printable(&skipped.file.to_string_lossy()),
+            why: skipped.why.to_owned(),
+        }
     }
 }

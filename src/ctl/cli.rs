@@ -10,6 +10,8 @@ use evidence::EkTemplate;
 use tpm::{Address, EkChoice};
 use verify::Reason;
 
+use crate::bench::Bench;
+use crate::ca::Ca;
 use crate::output::Format;
 
 /// Looks at a machine's TPM the way the SPIRE plugins of this project do.
@@ -99,6 +101,12 @@ pub(crate) enum Command {
         #[arg(hide_possible_values = true, value_parser = reason_codes())]
         code: Option<String>,
     },
+    /// Import CA certificates of TPM makers, and look at them.
+    #[command(subcommand)]
+    Ca(Ca),
+    /// Load a plugin, and measure what it costs.
+    #[command(subcommand)]
+    Bench(Bench),
     /// Print a completion script.
     Completions {
         /// For this shell.

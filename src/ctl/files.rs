@@ -43,15 +43,20 @@ pub(crate) fn authorisation(path: Option<&Path>) -> Result<Auth, Failure> {
     let Some(path) = path else {
         return Ok(Auth::default());
     };
-    let mut auth = Auth::new(read(path, MAX_AUTH)?);
-    if auth.last() == Some(&b'\n') {
-        auth.pop();
-    }
-    Ok(auth)
+    Ok(Auth::of_file(read(path, MAX_AUTH)?))
+}
+
+/// Writes a file that the command line names.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    fs::write(path, bytes).map_err(|error| {
+        let message = format!("cannot write {}: {error}", path.display());
+        Failure::new(Exit::Environment, "output_failed", message)
+    })
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
+    // Room for an authorisation, so that growing leaves no copy of one behind.
+    let mut bytes = Vec::with_capacity(128);
     let outcome =
         fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
     match outcome {
@@ -102,7 +107,7 @@ mod tests {
         for (contents, expected) in [("secret\n", "secret"), ("a\n\n", "a\n"), ("", "")] {
             let (_directory, path) = with(contents.as_bytes());
             assert_eq!(
-                authorisation(Some(&path)).unwrap().as_slice(),
+                authorisation(Some(&path)).unwrap().expose(),
                 expected.as_bytes()
             );
         }

@@ -86,6 +86,8 @@ struct Maker {
 #[derive(Debug, Serialize)]
 struct Validity {
     serial: String,
+    /// The entry of a deny list that names the certificate by issuer and serial number.
+    deny_entry: String,
     not_before: String,
     not_after: String,
 }
@@ -170,6 +172,7 @@ impl CertificateReport {
                 details.and_then(|details| details.authority_info.clone()),
             ),
             ("sha256", details.map(|details| details.sha256.clone())),
+            ("deny entry", validity.map(|of| of.deny_entry.clone())),
             ("verdict", self.judgement.as_ref().map(Judgement::text)),
         ])
     }
@@ -189,6 +192,11 @@ impl Validity {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         Some(Self {
             serial: hex::encode(certificate.raw_serial()),
+            deny_entry: format!(
+                "serial:{}:{}",
+                sha256(certificate.issuer().as_raw()),
+                hex::encode(certificate.raw_serial())
+            ),
             not_before: rfc3339(certificate.validity().not_before),
             not_after: rfc3339(certificate.validity().not_after),
         })
@@ -268,13 +276,7 @@ impl Report for EkReport {
             let rows = self.intermediates.iter().map(row).collect();
             parts.push(columns(["INTERMEDIATE", "ISSUER", "EXPIRES"], rows));
         }
-        if !self.skipped.is_empty() {
-            let row = |one: &SkippedFile| [one.file.clone(), one.why.clone()];
-            parts.push(columns(
-                ["SKIPPED", "WHY"],
-                self.skipped.iter().map(row).collect(),
-            ));
-        }
+        parts.extend(SkippedFile::table(&self.skipped));
         parts.join("\n")
     }
 

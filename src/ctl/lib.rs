@@ -4,6 +4,25 @@
 //! the exit code is one of [`Exit`]. Text that a TPM or a certificate supplied is escaped.
 
 mod anchors;
+mod bench;
+mod bench_agent;
+mod bench_agent_report;
+mod bench_facts;
+mod bench_fleet;
+mod bench_keys;
+mod bench_load;
+mod bench_pki;
+mod bench_process;
+mod bench_server;
+mod bench_server_report;
+mod bench_statistics;
+mod bench_tap;
+mod bench_trouble;
+mod ca;
+mod ca_certificate;
+mod ca_import;
+mod ca_import_report;
+mod ca_show;
 mod cli;
 mod description;
 mod doctor;

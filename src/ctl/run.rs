@@ -11,7 +11,7 @@ use crate::cli::{Cli, Command, Inspected, PubhashCli, TpmArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format};
-use crate::{doctor, fingerprint, generated, inspect, reasons};
+use crate::{bench, ca, doctor, fingerprint, generated, inspect, reasons};
 
 /// Runs the tool. `arguments` begins with the name that it was called by: as `get_tpm_pubhash` it
 /// behaves as that program does.
@@ -51,6 +51,8 @@ fn execute(cli: &Cli, out: &mut dyn Write) -> Result<Exit, Failure> {
         Command::Reasons { code } => {
             output::write(&reasons::listing(code.as_deref()), cli.output, out)
         }
+        Command::Ca(command) => ca::run(command, cli.output, out),
+        Command::Bench(bench) => bench::run(bench, tpm, cli.output, out),
         Command::Completions { shell } => {
             output::write_bytes(&generated::completions(*shell), out).map(|()| Exit::Good)
         }

@@ -6,7 +6,8 @@ use aws_lc_rs::rand;
 use evidence::{Challenge, Evidence, Hash, Proof, Response, Transcript};
 use tpm::Attestor;
 use verify::{
-    EkKind, EkTrust, Enrolment, Entropy, LegacyAgents, Policy, Reason, Rejection, begin, decide,
+    Denials, EkKind, EkTrust, Enrolment, Entropy, LegacyAgents, Pending, Policy, Reason, Rejection,
+    begin, decide,
 };
 
 use crate::anchors::Trust;
@@ -28,18 +29,40 @@ pub(crate) fn attest(
     now: i64,
     deadline: Instant,
 ) -> Result<(), Failed> {
-    let policy = policy(trust);
     let payload = attestor.offer().into_offer(None).encode();
-    let (challenge, pending) = begin(&payload, &policy, &trust.anchors(), now, &mut SystemEntropy)
-        .map_err(Failed::Refused)?;
+    let (challenge, pending) = challenge(&payload, trust, now).map_err(Failed::Refused)?;
     let response = answer(attestor, &payload, &challenge, deadline)?;
     let attested = pending.finish(&response).map_err(Failed::Refused)?;
     // Without anchors nobody has said whom to trust: the proof is all there is to judge.
     if trust.is_given() {
-        decide(&attested, Enrolment::NotKept, &policy).map_err(Failed::Refused)?;
+        decide(
+            &attested,
+            Enrolment::NotKept,
+            &Denials::default(),
+            &policy(trust),
+        )
+        .map_err(Failed::Refused)?;
     }
     Ok(())
 }
+
+/// The challenge for an agent that sent `payload`, and what judges its answer.
+pub(crate) fn challenge(
+    payload: &[u8],
+    trust: &Trust,
+    now: i64,
+) -> Result<(Vec<u8>, Pending), Rejection> {
+    begin(
+        payload,
+        &policy(trust),
+        &trust.anchors(),
+        now,
+        &mut SystemEntropy,
+    )
+}
+
+/// A name that no deployment has (RFC 2606).
+pub(crate) const TRUST_DOMAIN: &str = "trial.invalid";
 
 fn policy(trust: &Trust) -> Policy {
     Policy {
@@ -51,6 +74,8 @@ fn policy(trust: &Trust) -> Policy {
         },
         ek_kinds: EkKind::ALL.to_vec(),
         accept_expired_ek: trust.options.accept_expired_leaf,
+        vendors: None,
+        crl_policy: trust.options.crl_policy,
         legacy_agents: LegacyAgents::Deny,
         pcrs: vec![(Hash::Sha256, (0..8).collect())],
     }
@@ -85,7 +110,7 @@ fn answer(
         log: None,
         proof,
     };
-    Ok(Response::Proof(proof).encode())
+    Ok(Response::Proof(proof).encode().to_vec())
 }
 
 struct SystemEntropy;
@@ -95,6 +120,3 @@ impl Entropy for SystemEntropy {
         rand::fill(out).is_ok()
     }
 }
-
-/// A name that no deployment has (RFC 2606).
-const TRUST_DOMAIN: &str = "trial.invalid";

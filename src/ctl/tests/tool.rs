@@ -5,6 +5,8 @@
     reason = "what a test cannot do fails the test"
 )]
 
+mod bench;
+mod ca;
 mod software_tpm;
 
 use std::fs;

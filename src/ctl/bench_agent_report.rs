@@ -1,0 +1,246 @@
+//! What was measured of an agent plugin.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::bench::{AgentArguments, Switch};
+use crate::bench_facts::{Facts, PluginFile};
+use crate::bench_process::Memory;
+use crate::bench_server_report::{head, mebibytes, milliseconds};
+use crate::bench_statistics::{Latency, median};
+use crate::cli::TpmArguments;
+use crate::exit::Exit;
+use crate::output::{self, Report};
+
+/// The whole result.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct AgentReport {
+    pub(crate) machine: Facts,
+    pub(crate) plugin: PluginFile,
+    pub(crate) load: AgentLoad,
+    /// Of each field the median over the runs; failures are added up.
+    pub(crate) median: AgentRun,
+    pub(crate) runs: Vec<AgentRun>,
+}
+
+/// What all runs have in common.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct AgentLoad {
+    pub(crate) device: String,
+    pub(crate) ek: String,
+    pub(crate) attestations: usize,
+    pub(crate) runs: usize,
+    pub(crate) direct: bool,
+    pub(crate) host_metrics: bool,
+    pub(crate) plugin_core: Option<usize>,
+    pub(crate) driver_core: Option<usize>,
+    pub(crate) config: String,
+}
+
+/// One process. Times are in microseconds, memory is in KiB.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct AgentRun {
+    #[serde(rename = "handshake_us")]
+    pub(crate) handshake: f64,
+    #[serde(rename = "configured_us")]
+    pub(crate) configured: f64,
+    pub(crate) first: First,
+    pub(crate) warm: Warm,
+    #[serde(rename = "memory_idle_kib")]
+    pub(crate) idle: Memory,
+    #[serde(rename = "memory_after_kib")]
+    pub(crate) after: Memory,
+    pub(crate) failures: BTreeMap<String, usize>,
+}
+
+/// The first attestation of a process, asked for as soon as it was configured.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct First {
+    #[serde(rename = "took_us")]
+    pub(crate) took: f64,
+    /// From the start of the process to the answer.
+    #[serde(rename = "since_start_us")]
+    pub(crate) since_start: f64,
+    /// How much of that the TPM took.
+    #[serde(rename = "tpm_us")]
+    pub(crate) tpm: Option<f64>,
+    /// TPM commands since the start, by name; empty where they are not seen.
+    pub(crate) commands: BTreeMap<&'static str, usize>,
+}
+
+/// The attestations after it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Warm {
+    #[serde(rename = "latency_us")]
+    pub(crate) latency: Latency,
+    /// How much of it the TPM took.
+    #[serde(rename = "tpm_us")]
+    pub(crate) tpm: Option<Latency>,
+    /// The rest of each, the way through this tool included.
+    #[serde(rename = "outside_us")]
+    pub(crate) outside: Option<Latency>,
+    /// The plugin's CPU time for each attestation.
+    #[serde(rename = "cpu_us")]
+    pub(crate) cpu: f64,
+    /// TPM commands for each attestation.
+    pub(crate) commands: BTreeMap<&'static str, f64>,
+}
+
+impl AgentReport {
+    pub(crate) fn new(
+        arguments: &AgentArguments,
+        tpm: &TpmArguments,
+        machine: Facts,
+        plugin: PluginFile,
+        runs: Vec<AgentRun>,
+    ) -> Self {
+        let common = &arguments.common;
+        Self {
+            machine,
+            plugin,
+            load: AgentLoad {
+                device: tpm.device.clone(),
+                ek: tpm.ek.clone(),
+                attestations: arguments.attestations,
+                runs: common.runs,
+                direct: arguments.direct,
+                host_metrics: common.host_metrics == Switch::On,
+                plugin_core: common.plugin_core.0,
+                driver_core: common.driver_core.0,
+                config: common.config.clone(),
+            },
+            median: AgentRun::median(&runs),
+            runs,
+        }
+    }
+}
+
+impl Report for AgentReport {
+    fn table(&self) -> String {
+        let run = &self.median;
+        let both = |took: f64, tpm: Option<f64>, outside: Option<f64>| {
+            let split = tpm.zip(outside).map(|(tpm, outside)| {
+                format!(
+                    ", TPM {}, rest {}",
+                    milliseconds(tpm),
+                    milliseconds(outside)
+                )
+            });
+            Some(format!(
+                "{} ms{}",
+                milliseconds(took),
+                split.unwrap_or_default()
+            ))
+        };
+        let at = |field: fn(&Latency) -> f64| {
+            let tpm = run.warm.tpm.as_ref().map(field);
+            both(
+                field(&run.warm.latency),
+                tpm,
+                run.warm.outside.as_ref().map(field),
+            )
+        };
+        let first = &run.first;
+        let outside = first.tpm.map(|tpm| first.since_start - tpm);
+        let times = output::fields(vec![
+            (
+                "handshake",
+                Some(format!("{} ms", milliseconds(run.handshake))),
+            ),
+            (
+                "configured",
+                Some(format!("{} ms", milliseconds(run.configured))),
+            ),
+            ("first", Some(format!("{} ms", milliseconds(first.took)))),
+            (
+                "from start to first",
+                both(first.since_start, first.tpm, outside),
+            ),
+            ("warm p50", at(|latency| latency.p50)),
+            ("warm p99", at(|latency| latency.p99)),
+            ("warm CPU", Some(format!("{:.0} µs", run.warm.cpu))),
+            (
+                "memory",
+                Some(format!(
+                    "{} MiB idle, {} MiB after",
+                    mebibytes(run.idle.resident),
+                    mebibytes(run.after.resident)
+                )),
+            ),
+        ]);
+        let commands = self.commands();
+        let mut table = head(&self.machine, &self.plugin) + "\n" + &times;
+        if !commands.is_empty() {
+            let header = ["TPM COMMAND", "TO FIRST", "WARM"];
+            table = table + "\n" + &output::columns(header, commands);
+        }
+        for (reason, count) in &run.failures {
+            writeln!(table, "\n{count} failed: {reason}").ok();
+        }
+        table
+    }
+
+    fn exit(&self) -> Exit {
+        if self.median.failures.is_empty() {
+            Exit::Good
+        } else {
+            Exit::Negative
+        }
+    }
+}
+
+impl AgentReport {
+    fn commands(&self) -> Vec<[String; 3]> {
+        let run = &self.median;
+        let names = run.first.commands.keys().chain(run.warm.commands.keys());
+        let names: BTreeSet<_> = names.copied().collect();
+        let row = |name: &'static str| {
+            let first = run.first.commands.get(name).copied().unwrap_or_default();
+            let warm = run.warm.commands.get(name).copied().unwrap_or_default();
+            [name.to_owned(), first.to_string(), format!("{warm:.2}")]
+        };
+        names.into_iter().map(row).collect()
+    }
+}
+
+impl AgentRun {
+    fn median(runs: &[Self]) -> Self {
+        let of = |field: fn(&Self) -> f64| median(runs.iter().map(field));
+        let latencies = |field: fn(&Self) -> Option<Latency>| {
+            let all: Option<Vec<_>> = runs.iter().map(field).collect();
+            all.map(|all| Latency::median(&all))
+        };
+        let middle = runs.get(runs.len() / 2);
+        let mut failures = BTreeMap::new();
+        for (reason, count) in runs.iter().flat_map(|run| &run.failures) {
+            *failures.entry(reason.clone()).or_default() += count;
+        }
+        let tpm: Option<Vec<_>> = runs.iter().map(|run| run.first.tpm).collect();
+        Self {
+            handshake: of(|run| run.handshake),
+            configured: of(|run| run.configured),
+            first: First {
+                took: of(|run| run.first.took),
+                since_start: of(|run| run.first.since_start),
+                tpm: tpm.map(median),
+                commands: middle
+                    .map(|run| run.first.commands.clone())
+                    .unwrap_or_default(),
+            },
+            warm: Warm {
+                latency: latencies(|run| Some(run.warm.latency)).unwrap_or_default(),
+                tpm: latencies(|run| run.warm.tpm),
+                outside: latencies(|run| run.warm.outside),
+                cpu: of(|run| run.warm.cpu),
+                commands: middle
+                    .map(|run| run.warm.commands.clone())
+                    .unwrap_or_default(),
+            },
+            idle: Memory::median(runs.iter().map(|run| run.idle)),
+            after: Memory::median(runs.iter().map(|run| run.after)),
+            failures,
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The server plugin under load: every setting several times, each time in a new process.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use conformance::{Broker, Host, Loaded, LogLine, Pinned, Process, Side, Subject};
+use softtpm::KeyKind;
+use tempfile::TempDir;
+use tokio::runtime::{self, Runtime};
+use tokio::time::sleep;
+
+use crate::bench::{CommonArguments, KeyType, Mode, ServerArguments, Switch, Wire};
+use crate::bench_facts::{Facts, PluginFile};
+use crate::bench_fleet::{Fleet, Maker, Model};
+use crate::bench_keys::{Keys, progress};
+use crate::bench_load::{Demand, Outcome, load};
+use crate::bench_process::Watched;
+use crate::bench_server_report::{Beside, Run, ServerReport, Setting};
+use crate::bench_statistics::{Latency, microseconds, per};
+use crate::bench_trouble::{Trouble, attacks};
+use crate::cli::TpmArguments;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::text::printable;
+use crate::trial::TRUST_DOMAIN;
+
+/// Measures all settings that the arguments ask for.
+pub(crate) fn measure(
+    arguments: &ServerArguments,
+    tpm: &TpmArguments,
+) -> Result<ServerReport, Failure> {
+    let model = model(arguments, tpm)?;
+    enough_machines(arguments)?;
+    let plugin = PluginFile::of(&arguments.common.plugin)?;
+    let grounds = grounds(arguments);
+    let authorities = grounds.iter().map(|ground| ground.ca_files()).max();
+    let keys = Keys::in_directory(arguments.cache.as_deref())?;
+    let maker = Maker::new(
+        model,
+        arguments.identities,
+        authorities.unwrap_or_default(),
+        &keys,
+    )?;
+    let runtime = runtime()?;
+    let bench = Bench {
+        arguments,
+        model,
+        maker: &maker,
+        runtime: &runtime,
+    };
+    let mut settings = Vec::new();
+    for ground in grounds {
+        settings.extend(bench.measure(ground)?);
+    }
+    Ok(ServerReport::new(
+        arguments,
+        model,
+        Facts::gather(),
+        plugin,
+        settings,
+    ))
+}
+
+/// One thread: the driver has one CPU.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Environment, "bench_failed", error.to_string()))
+}
+
+/// The plugin, started as SPIRE does, and configured.
+pub(crate) async fn start(
+    common: &CommonArguments,
+    side: Side,
+    configuration: &str,
+) -> Result<(Loaded, Started), Failure> {
+    let mut subject = Subject::node_attestor(&common.plugin, side);
+    subject.core = common.plugin_core.0;
+    let broker = match common.host_metrics {
+        Switch::On => Broker::Serving,
+        Switch::Off => Broker::Absent,
+    };
+    let host = Host::new().broker(broker);
+    let mut loaded = host
+        .load(&subject)
+        .await
+        .map_err(|error| plugin_failed(&error.to_string()))?;
+    let text = format!("{configuration}{}\n", common.config);
+    loaded
+        .configure(Some(TRUST_DOMAIN), &text)
+        .await
+        .map_err(|status| plugin_failed(&format!("Configure: {}", status.message())))?;
+    let process = loaded.process();
+    let configured = process.started().elapsed();
+    let watched = process.pid().and_then(Watched::of);
+    let started = Started {
+        handshake: process.handshake_after(),
+        configured,
+        watched: watched.ok_or_else(|| plugin_failed("it has ended"))?,
+    };
+    Ok((loaded, started))
+}
+
+/// A plugin that has been started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Started {
+    /// From the start to the handshake.
+    pub(crate) handshake: Duration,
+    /// From the start to Configure's answer.
+    pub(crate) configured: Duration,
+    pub(crate) watched: Watched,
+}
+
+/// The thread is on the driver's CPU while this lives.
+pub(crate) fn on_driver_core(common: &CommonArguments) -> Result<Option<Pinned>, Failure> {
+    let pinned = common.driver_core.0.map(Pinned::to).transpose();
+    pinned.map_err(|error| {
+        Failure::new(Exit::Environment, "bench_failed", error.to_string())
+            .hint("choose CPUs with --plugin-core and --driver-core, or any")
+    })
+}
+
+pub(crate) fn plugin_failed(message: &str) -> Failure {
+    Failure::new(Exit::Environment, "plugin_failed", message)
+}
+
+/// A string of a configuration.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A plugin that is idle has done what it does after Configure.
+pub(crate) const SETTLING: Duration = Duration::from_millis(200);
+
+/// By what machines are known, and how large that is.
+#[derive(Clone, Copy, Debug)]
+enum Ground {
+    Hash,
+    Ca(usize),
+}
+
+impl Ground {
+    fn ca_files(self) -> usize {
+        match self {
+            Self::Hash => 0,
+            Self::Ca(files) => files,
+        }
+    }
+}
+
+fn grounds(arguments: &ServerArguments) -> Vec<Ground> {
+    let by_hash = arguments.mode != Mode::Ca;
+    let by_certificate = arguments.mode != Mode::Hash;
+    let files = arguments.ca_files.iter().filter(|_| by_certificate);
+    let hash = by_hash.then_some(Ground::Hash).into_iter();
+    hash.chain(files.map(|files| Ground::Ca(*files))).collect()
+}
+
+fn model(arguments: &ServerArguments, tpm: &TpmArguments) -> Result<Model, Failure> {
+    let ek = match tpm.ek.as_str() {
+        "auto" | "rsa" | "L-1" | "H-1" => KeyKind::Rsa2048,
+        "ecc" | "L-2" | "H-2" => KeyKind::P256,
+        "H-3" => KeyKind::P384,
+        "H-4" => KeyKind::P521,
+        "H-6" => KeyKind::Rsa3072,
+        "H-7" => KeyKind::Rsa4096,
+        other => {
+            let message = format!("no machine has the key {other}");
+            return Err(Failure::new(Exit::Usage, "usage", message));
+        }
+    };
+    Ok(Model {
+        ek,
+        ak: arguments.ak.unwrap_or(match arguments.wire {
+            Wire::First => KeyType::Rsa,
+            Wire::Current => KeyType::Ecc,
+        }),
+        ca_key: arguments.ca_key,
+        wire: arguments.wire,
+    })
+}
+
+fn enough_machines(arguments: &ServerArguments) -> Result<(), Failure> {
+    let streams = arguments.streams.iter().max().copied().unwrap_or_default();
+    if streams <= arguments.identities {
+        return Ok(());
+    }
+    let message = format!(
+        "{streams} streams need as many machines, and there are {}",
+        arguments.identities
+    );
+    Err(Failure::new(Exit::Usage, "usage", message).hint("raise --identities"))
+}
+
+struct Bench<'a> {
+    arguments: &'a ServerArguments,
+    model: Model,
+    maker: &'a Maker,
+    runtime: &'a Runtime,
+}
+
+impl Bench<'_> {
+    fn measure(&self, ground: Ground) -> Result<Vec<Setting>, Failure> {
+        let directory = TempDir::with_prefix("tpm-attestor-bench-")
+            .map_err(|error| Failure::new(Exit::Environment, "output_failed", error.to_string()))?;
+        let (fleet, configuration) = self.prepare(ground, directory.path())?;
+        let fleet = Arc::new(fleet);
+        let trouble = self.trouble(&fleet)?;
+        let mut settings = Vec::new();
+        for streams in &self.arguments.streams {
+            let what = match ground {
+                Ground::Hash => format!("runs by hash, {streams} streams"),
+                Ground::Ca(files) => format!("runs by {files} CA files, {streams} streams"),
+            };
+            let bar = progress(&what, self.arguments.common.runs);
+            let demand = Demand {
+                streams: *streams,
+                rate: self.arguments.rate,
+            };
+            let mut runs = Vec::new();
+            for _ in 0..self.arguments.common.runs {
+                let _pinned = on_driver_core(&self.arguments.common)?;
+                let run = self.run(&configuration, &fleet, demand, &trouble);
+                runs.push(self.runtime.block_on(run)?);
+                bar.inc(1);
+            }
+            bar.finish_and_clear();
+            settings.push(Setting::new(ground.ca_files(), *streams, runs));
+        }
+        Ok(settings)
+    }
+
+    fn prepare(&self, ground: Ground, directory: &Path) -> Result<(Fleet, String), Failure> {
+        let files = directory.join("files");
+        fs::create_dir(&files)
+            .map_err(|error| Failure::new(Exit::Environment, "output_failed", error.to_string()))?;
+        let (fleet, key) = match ground {
+            Ground::Hash => (self.maker.enrolled(&files)?, "hash_path"),
+            Ground::Ca(count) => (self.maker.certified(count, &files)?, "ca_path"),
+        };
+        Ok((
+            fleet,
+            format!("{key} = {}\n", quoted(&files.display().to_string())),
+        ))
+    }
+
+    fn trouble(&self, fleet: &Fleet) -> Result<Trouble, Failure> {
+        let stranger = self.maker.stranger()?;
+        Ok(Trouble {
+            idle: fleet.payloads(self.arguments.idle),
+            hostile: Demand {
+                streams: self.arguments.hostile,
+                rate: self.arguments.hostile_rate,
+            },
+            attacks: attacks(stranger, fleet, self.model.wire)?,
+        })
+    }
+
+    async fn run(
+        &self,
+        configuration: &str,
+        fleet: &Arc<Fleet>,
+        demand: Demand,
+        trouble: &Trouble,
+    ) -> Result<Run, Failure> {
+        let common = &self.arguments.common;
+        let (server, started) = start(common, Side::Server, configuration).await?;
+        let mut server = Arc::new(server);
+        sleep(SETTLING).await;
+        let idle = memory(started.watched)?;
+        load(&server, fleet, demand, self.arguments.warm_up).await;
+        let before = cpu(started.watched)?;
+        let outcome = load(&server, fleet, demand, self.arguments.attestations).await;
+        survived(&mut server).await?;
+        let used = cpu(started.watched)?.saturating_sub(before);
+        let after = memory(started.watched)?;
+        let beside = if trouble.is_any() {
+            Some(
+                self.beside(&server, started, fleet, demand, trouble)
+                    .await?,
+            )
+        } else {
+            None
+        };
+        survived(&mut server).await?;
+        if let Ok(server) = Arc::try_unwrap(server) {
+            let unloaded = server.unload().await;
+            if !unloaded.exit.is_some_and(|status| status.success()) {
+                return Err(plugin_failed("it does not end when it is unloaded"));
+            }
+        }
+        let Outcome {
+            latencies,
+            failures,
+            took,
+        } = outcome;
+        let count = latencies.len();
+        Ok(Run {
+            cpu: per(microseconds(used), count),
+            per_second: f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took.as_secs_f64(),
+            latency: Latency::of(latencies),
+            handshake: microseconds(started.handshake),
+            configured: microseconds(started.configured),
+            idle,
+            after,
+            failures,
+            beside,
+        })
+    }
+
+    async fn beside(
+        &self,
+        server: &Arc<Loaded>,
+        started: Started,
+        fleet: &Arc<Fleet>,
+        demand: Demand,
+        trouble: &Trouble,
+    ) -> Result<Beside, Failure> {
+        let troubled = trouble.begin(server).await;
+        load(server, fleet, demand, self.arguments.warm_up).await;
+        let outcome = load(server, fleet, demand, self.arguments.attestations).await;
+        Ok(Beside {
+            latency: Latency::of(outcome.latencies),
+            failures: outcome.failures,
+            memory: memory(started.watched)?,
+            done: troubled.end().await,
+        })
+    }
+}
+
+/// The end of a process ends the benchmark: nothing that was measured then counts.
+async fn survived(server: &mut Arc<Loaded>) -> Result<(), Failure> {
+    let Some(server) = Arc::get_mut(server) else {
+        return Ok(());
+    };
+    if server.process().runs() {
+        Ok(())
+    } else {
+        Err(ended(server.process()).await)
+    }
+}
+
+/// How a process ended, with the last that it said.
+pub(crate) async fn ended(process: &mut Process) -> Failure {
+    let status = process.exit_within(SETTLING).await;
+    let status = status.map_or("it has ended".to_owned(), |status| {
+        format!("it has ended: {status}")
+    });
+    let failure = plugin_failed(&status);
+    let log = process.log();
+    let said = log.iter().rev().take(3).rev().map(|line| match line {
+        LogLine::Entry(entry) => printable(&entry.message),
+        LogLine::Text(text) => printable(text),
+    });
+    let said: Vec<_> = said.collect();
+    if said.is_empty() {
+        failure
+    } else {
+        failure.hint(format!("the last that it said: {}", said.join("; ")))
+    }
+}
+
+pub(crate) fn cpu(watched: Watched) -> Result<Duration, Failure> {
+    watched.cpu().ok_or_else(|| plugin_failed("it has ended"))
+}
+
+pub(crate) fn memory(watched: Watched) -> Result<crate::bench_process::Memory, Failure> {
+    watched
+        .memory()
+        .ok_or_else(|| plugin_failed("it has ended"))
+}

@@ -1,0 +1,286 @@
+//! Benchmarks of the built plugins, small ones: what is counted, not how long it takes.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::software_tpm::{SoftwareTpm, tool};
+use crate::{error, good_json};
+
+/// A plugin of this workspace, built beside the tool.
+fn plugin(name: &str) -> String {
+    let path = Path::new(env!("CARGO_BIN_EXE_tpm-attestor")).with_file_name(name);
+    assert!(path.is_file(), "{} is not built", path.display());
+    path.display().to_string()
+}
+
+/// Few machines, whose keys are quickly made, on whatever CPUs there are.
+fn server(more: &[&str]) -> Output {
+    let plugin = plugin("tpm-attestor-server");
+    let few = [
+        ("--plugin", plugin.as_str()),
+        ("--identities", "8"),
+        ("--attestations", "20"),
+        ("--warm-up", "2"),
+        ("--streams", "2"),
+        ("--ca-key", "ecc"),
+        ("--ek", "ecc"),
+    ];
+    bench("server", &few, more)
+}
+
+fn agent(device: &str, more: &[&str]) -> Output {
+    let plugin = plugin("tpm-attestor-agent");
+    let few = [
+        ("--plugin", plugin.as_str()),
+        ("--attestations", "5"),
+        ("--device", device),
+    ];
+    bench("agent", &few, more)
+}
+
+/// Options that are given `more` take the place of those that are not.
+fn bench(command: &str, few: &[(&str, &str)], more: &[&str]) -> Output {
+    let any = [
+        ("--runs", "2"),
+        ("--plugin-core", "any"),
+        ("--driver-core", "any"),
+    ];
+    let defaults = few.iter().chain(&any);
+    let defaults = defaults.filter(|(option, _)| !more.contains(option));
+    let mut arguments = vec!["bench", command, "-o", "json"];
+    arguments.extend(defaults.flat_map(|(option, value)| [*option, *value]));
+    arguments.extend(more);
+    tool(&arguments)
+}
+
+/// The exit code, and the reason on stderr.
+fn bad(output: &Output) -> (Option<i32>, String) {
+    let error = error(output);
+    let reason = error.get("reason").and_then(Value::as_str).unwrap();
+    (output.status.code(), reason.to_owned())
+}
+
+fn is_positive(value: &Value) -> bool {
+    value.as_f64().is_some_and(|number| number > 0.0)
+}
+
+#[test]
+fn every_setting_of_a_server_is_measured_as_often_as_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("result.json");
+    let report = good_json(&server(&[
+        "--streams",
+        "1,8",
+        "--ca-files",
+        "1,3",
+        "--json",
+        &file.display().to_string(),
+    ]));
+    let settings = report["settings"].as_array().unwrap();
+    let names = |setting: &Value| json!([setting["mode"], setting["ca_files"], setting["streams"]]);
+    assert_eq!(
+        settings.iter().map(names).collect::<Vec<_>>(),
+        [
+            json!(["hash", 0, 1]),
+            json!(["hash", 0, 8]),
+            json!(["ca", 1, 1]),
+            json!(["ca", 1, 8]),
+            json!(["ca", 3, 1]),
+            json!(["ca", 3, 8]),
+        ]
+    );
+    for setting in settings {
+        let runs = setting["runs"].as_array().unwrap();
+        assert_eq!(runs.len(), 2);
+        for run in runs.iter().chain([&setting["median"]]) {
+            assert_eq!(run["failures"], json!({}));
+            for figure in ["cpu_us", "per_second", "handshake_us", "configured_us"] {
+                assert!(is_positive(&run[figure]), "{figure}: {run}");
+            }
+            assert!(run["latency_us"]["p99"].as_f64() >= run["latency_us"]["p50"].as_f64());
+            assert!(run["configured_us"].as_f64() > run["handshake_us"].as_f64());
+            assert!(is_positive(&run["memory_idle_kib"]["resident"]));
+            assert!(run.get("beside").is_none());
+        }
+    }
+    assert_eq!(report["load"]["ek"], "p-256");
+    let written = std::fs::read(file).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), report);
+}
+
+#[test]
+fn agents_of_the_first_generation_attest_with_rsa_keys_that_are_kept() {
+    let cache = tempfile::tempdir().unwrap();
+    let path = cache.path().display().to_string();
+    let arguments = [
+        "--wire",
+        "first",
+        "--ek",
+        "rsa",
+        "--streams",
+        "2",
+        "--ca-files",
+        "2",
+        "--cache",
+        &path,
+    ];
+    let report = good_json(&server(&arguments));
+    assert_eq!(report["load"]["ak"], "rsa");
+    assert_eq!(report["load"]["ek"], "rsa-2048");
+    let keys = |name: &str| {
+        let text = std::fs::read_to_string(cache.path().join(name)).unwrap();
+        text.matches("BEGIN PRIVATE KEY").count()
+    };
+    let counts = ["ek-rsa-2048.pem", "ak-rsa-2048.pem", "ca-p-256.pem"].map(keys);
+    assert_eq!(counts, [8, 8, 2]);
+}
+
+#[test]
+fn honest_machines_are_measured_beside_idle_and_hostile_streams() {
+    let report = good_json(&server(&[
+        "--mode",
+        "ca",
+        "--ca-files",
+        "2",
+        "--streams",
+        "4",
+        "--idle",
+        "20",
+        "--hostile",
+        "7",
+        "--attestations",
+        "100",
+    ]));
+    let runs = report["settings"][0]["runs"].as_array().unwrap();
+    for run in runs {
+        let beside = &run["beside"];
+        assert_eq!(
+            (&beside["idle"], &beside["granted"], &beside["failures"]),
+            (&json!(20), &json!(0), &json!({}))
+        );
+        assert!(is_positive(&beside["latency_us"]["p50"]));
+        assert!(is_positive(&beside["memory_kib"]["resident"]));
+        let attacks = beside["attacks"].as_object().unwrap();
+        assert_eq!(attacks.len(), 7, "{attacks:?}");
+        for (attack, answer) in [
+            ("noise", "malformed_payload"),
+            ("nested JSON", "malformed_payload"),
+            ("oversize payload", "payload_too_large"),
+            ("maze of certificates", "untrusted_chain"),
+            ("forged proof", "proof_mismatch"),
+            ("oversize response", "response_too_large"),
+            ("cancelled", "challenged"),
+        ] {
+            let answers = attacks[attack].as_object().unwrap();
+            assert!(answers.values().all(is_positive));
+            assert!(
+                answers.keys().all(|key| key.contains(answer)),
+                "{attack}: {answers:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_rate_is_kept_to() {
+    let report = good_json(&server(&["--mode", "hash", "--rate", "50", "--runs", "1"]));
+    let per_second = report["settings"][0]["median"]["per_second"].as_f64();
+    // The first of each stream begin at once.
+    assert!(per_second.is_some_and(|rate| rate < 60.0), "{per_second:?}");
+}
+
+#[test]
+fn a_refusal_is_a_failure_and_bad() {
+    let output = server(&[
+        "--wire",
+        "first",
+        "--mode",
+        "hash",
+        "--ak",
+        "ecc",
+        "--streams",
+        "3",
+        "--config",
+        "legacy_agents = \"deny\"",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let failures = report["settings"][0]["median"]["failures"]
+        .as_object()
+        .unwrap();
+    assert_eq!(failures.len(), 1);
+    let (reason, count) = failures.iter().next().unwrap();
+    assert!(reason.contains("policy_requires_quote"), "{reason}");
+    // Of both runs.
+    assert_eq!(*count, 40);
+}
+
+#[test]
+fn what_cannot_be_measured_is_told() {
+    for (more, code, reason) in [
+        (&["--streams", "9"][..], 2, "usage"),
+        (&["--ek", "ecc", "--streams", "0"], 2, "usage"),
+        (&["--config", "no_such_key = 1"], 3, "plugin_failed"),
+        (&["--json", "/absent/directory/file"], 3, "output_failed"),
+        (&["--plugin-core", "100000"], 3, "plugin_failed"),
+        (&["--driver-core", "100000"], 3, "bench_failed"),
+    ] {
+        let more = [&["--mode", "hash", "--attestations", "1"], more].concat();
+        assert_eq!(
+            bad(&server(&more)),
+            (Some(code), reason.to_owned()),
+            "{more:?}"
+        );
+    }
+}
+
+#[test]
+fn an_agent_s_commands_are_counted_and_timed() {
+    let tpm = SoftwareTpm::certified();
+    let report = good_json(&agent(&tpm.address(), &[]));
+    assert_eq!(report["runs"].as_array().unwrap().len(), 2);
+    for run in report["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain([&report["median"]])
+    {
+        assert_eq!(run["failures"], json!({}));
+        let warm = json!({
+            "TPM2_ActivateCredential": 1.0,
+            "TPM2_PCR_Read": 1.0,
+            "TPM2_PolicySecret": 1.0,
+            "TPM2_Quote": 1.0,
+            "TPM2_StartAuthSession": 1.0,
+        });
+        assert_eq!(run["warm"]["commands"], warm);
+        // The EK is persistent: the AK is all that is made.
+        let first = &run["first"]["commands"];
+        assert_eq!(first["TPM2_CreatePrimary"], 1, "{first}");
+        assert_eq!(first["TPM2_CertifyCreation"], 1, "{first}");
+        for split in ["tpm_us", "outside_us", "latency_us"] {
+            assert!(is_positive(&run["warm"][split]["p50"]), "{run}");
+        }
+        assert!(run["first"]["since_start_us"].as_f64() > run["first"]["took_us"].as_f64());
+    }
+}
+
+#[test]
+fn an_agent_is_measured_without_a_look_at_its_commands() {
+    let tpm = SoftwareTpm::certified();
+    let report = good_json(&agent(
+        &tpm.address(),
+        &["--direct", "--host-metrics", "off"],
+    ));
+    let run = &report["median"];
+    assert_eq!(
+        (&run["warm"]["tpm_us"], &run["warm"]["outside_us"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(run["first"]["commands"], json!({}));
+    assert!(is_positive(&run["warm"]["latency_us"]["p50"]) && is_positive(&run["warm"]["cpu_us"]));
+    let failed = agent("unix:/absent/tpm", &["--config", "tpm_timeout = \"1s\""]);
+    assert_eq!(bad(&failed), (Some(3), "plugin_failed".to_owned()));
+}
