@@ -7,6 +7,7 @@
 
 mod harness_commands;
 mod harness_resource_manager;
+mod harness_secrets;
 mod harness_spire;
 mod harness_stp;
 mod harness_swtpm;

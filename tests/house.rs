@@ -7,8 +7,11 @@
 )]
 
 mod house_arrows;
+mod house_catalogue;
 mod house_documents;
 mod house_generated;
+mod house_mutants;
+mod house_secrets;
 mod house_sources;
 mod house_tidy;
 

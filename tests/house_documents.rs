@@ -196,7 +196,7 @@ fn anchor(heading: &str) -> String {
 }
 
 /// `path.rs::name` in backticks.
-fn named_tests(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn named_tests(text: &str) -> impl Iterator<Item = &str> {
     text.split('`')
         .skip(1)
         .step_by(2)
@@ -204,7 +204,7 @@ fn named_tests(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Paths are from the root or from `src`.
-fn is_test(name: &str) -> bool {
+pub(crate) fn is_test(name: &str) -> bool {
     let (path, function) = name.split_once("::").unwrap();
     let places: [PathBuf; 2] = [root().join(path), root().join("src").join(path)];
     let Some(text) = places
@@ -223,7 +223,7 @@ fn is_test(name: &str) -> bool {
 }
 
 /// The rows below each table head that starts with `head`, without the line of dashes.
-fn rows_of<'a>(text: &'a str, head: &'a str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn rows_of<'a>(text: &'a str, head: &'a str) -> impl Iterator<Item = &'a str> {
     let mut is_inside = false;
     text.lines().filter(move |line| {
         let was_inside = is_inside;

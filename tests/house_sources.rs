@@ -31,7 +31,7 @@ const IMPURE: [&str; 11] = [
 ];
 
 /// The sources of production: below `src`, without modules and directories that are tests.
-fn production() -> Vec<(Text, File)> {
+pub(crate) fn production() -> Vec<(Text, File)> {
     let tests = test_modules();
     let is_test = |path: &str| {
         path.contains("/tests/")
@@ -150,7 +150,7 @@ impl<'ast> Visit<'ast> for Paths {
     }
 }
 
-fn flatten(tree: &UseTree, before: &str, found: &mut Vec<String>) {
+pub(crate) fn flatten(tree: &UseTree, before: &str, found: &mut Vec<String>) {
     match tree {
         UseTree::Path(path) => flatten(&path.tree, &format!("{before}{}::", path.ident), found),
         UseTree::Group(group) => group

@@ -9,6 +9,7 @@ mod life_changes;
 mod life_failures;
 mod life_first;
 mod life_pairs;
+mod life_secrets;
 
 use std::fs;
 use std::path::Path;
@@ -116,7 +117,12 @@ pub(crate) fn server_options(agent_ttl: &str, data: &str) -> ServerOptions {
 }
 
 pub(crate) fn agent_options(tpm: &Swtpm, more: &str) -> AgentOptions {
-    let data = format!("device = \"unix:{}\"\n{more}", tpm.socket().display());
+    agent_options_on(tpm.socket(), more)
+}
+
+/// With the TPM or resource manager behind a socket.
+pub(crate) fn agent_options_on(socket: &Path, more: &str) -> AgentOptions {
+    let data = format!("device = \"unix:{}\"\n{more}", socket.display());
     AgentOptions {
         node_attestor: Plugin::external(
             "NodeAttestor",

@@ -7,7 +7,7 @@ use conformance::Side;
 use evidence::{Offer, encode_pem};
 use plugin::Code;
 use tempfile::TempDir;
-use tests::{EkCertificate, Manufacturer, Model, ResourceManager};
+use tests::{EkCertificate, Manufacturer, Model, ResourceManager, Secrets};
 
 use crate::process_certificates::{Authority, ORDINARY};
 use crate::process_machine::{Verifier, agent, authorities, on, watched_agent};
@@ -219,6 +219,7 @@ async fn the_endorsement_hierarchy_may_have_a_password() {
         (Some("correct horse\n\n"), false),
     ] {
         if let Some(file) = file {
+            Secrets::known().learn("a password", file.trim_end().as_bytes());
             fs::write(&path, file).unwrap();
             fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
             configure(&agent, &text).await;

@@ -134,15 +134,23 @@ async fn an_agent_needs_no_configuration_and_validates_without_files() {
 async fn the_host_must_name_the_trust_domain() {
     for side in [Side::Agent, Side::Server] {
         let plugin = load(side).await;
-        for (domain, sentence) in [
-            (None, "server core configuration is required"),
+        let malformed = "server core configuration trust_domain is malformed: only lower-case letters, digits, dots, dashes and underscores are allowed";
+        for (case, domain, sentence) in [
+            ("tpm/I13", None, "server core configuration is required"),
             (
+                "tpm/I13",
                 Some(""),
                 "server core configuration must contain trust_domain",
             ),
+            ("tpm/I13", Some("spiffe://example.org"), malformed),
+            ("tpm/I07", Some("example.org/.."), malformed),
+            ("tpm/I07", Some("example.org%2fx"), malformed),
         ] {
             let answer = plugin.validate(domain, "").await.unwrap();
-            assert!(!answer.valid && answer.notes == [sentence], "{answer:?}");
+            assert!(
+                !answer.valid && answer.notes == [sentence],
+                "{case}: {answer:?}"
+            );
             let status = plugin.configure(domain, "").await.unwrap_err();
             assert_eq!(
                 (status.code(), status.message()),

@@ -214,7 +214,7 @@ async fn an_attestation_ends_under_the_settings_it_began_with() {
     exchange
         .respond(&prover.answer(&payload, &asked).unwrap())
         .await;
-    verdict(&mut exchange).await.unwrap();
+    verdict(&mut exchange).await.expect("tpm/J12");
     let refused = attest(&server, &mut prover).await.unwrap_err();
     assert_eq!(
         refused.message(),

@@ -4,12 +4,12 @@ use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use conformance::{Loaded, Side};
-use evidence::{Hash, Offer, parse_pem};
+use evidence::{Attest, Evidence, Hash, Offer, Response, parse_pem};
 use plugin::Status;
-use tests::{Manufacturer, ResourceManager, Swtpm};
+use tests::{Manufacturer, ResourceManager, Secrets, Swtpm};
 use verify::{
-    Anchors, EkKind, EkTrust, Enrolment, Entropy, Grant, LegacyAgents, Pending, Policy, Rejection,
-    begin, decide,
+    Anchors, CrlPolicy, Denials, EkKind, EkTrust, Enrolment, Entropy, Grant, LegacyAgents, Pending,
+    Policy, Rejection, begin, decide,
 };
 
 use crate::process_plugin::{TRUST_DOMAIN, configured};
@@ -29,6 +29,7 @@ impl Entropy for Recorder {
         for (byte, random) in out.iter_mut().zip(stream) {
             *byte = random;
         }
+        Secrets::known().learn("a verifier's entropy", out);
         self.taken.push(out.to_vec());
         true
     }
@@ -75,7 +76,9 @@ impl Verifier {
     }
 
     pub(crate) fn decide(&self, pending: Pending, response: &[u8]) -> Result<Grant, Rejection> {
-        decide(&pending.finish(response)?, self.enrolment, &self.policy)
+        learn(response);
+        let attested = pending.finish(response)?;
+        decide(&attested, self.enrolment, &Denials::default(), &self.policy)
     }
 
     /// A challenge of the first generation for the machine that made the offer, and what waits for its answer.
@@ -93,6 +96,19 @@ impl Verifier {
         let response = exchange.challenge(&challenge).await?;
         assert_eq!(exchange.answer().await?, None);
         Ok(self.decide(pending, &response).unwrap())
+    }
+}
+
+/// What is secret in a response: the secret itself, or the HMACs by it.
+pub(crate) fn learn(response: &[u8]) {
+    match Response::decode(response).unwrap() {
+        Response::Secret(secret) => Secrets::known().learn("a bare secret", secret.expose()),
+        Response::Proof(proof) => {
+            Secrets::known().learn("a proof", &proof.proof);
+            let quote = Evidence::decode(&proof.evidence).unwrap().quote;
+            let binding = Attest::parse(&quote).unwrap().extra_data;
+            Secrets::known().learn("a quote's binding", &binding);
+        }
     }
 }
 
@@ -131,7 +147,9 @@ fn policy(ek_trust: EkTrust) -> Policy {
         ek_trust,
         ek_kinds: EkKind::ALL.to_vec(),
         accept_expired_ek: false,
+        crl_policy: CrlPolicy::Use,
         legacy_agents: LegacyAgents::Allow,
+        vendors: None,
         pcrs: vec![(Hash::Sha256, (0..8).collect())],
     }
 }

@@ -8,11 +8,11 @@ use conformance::{
     AttestExchange, Entry, Host, Loaded, LogLine, Measured, Recorded, Reply, Side, Subject,
     Unloaded,
 };
-use evidence::EkHash;
+use evidence::{Challenge, EkHash};
 use plugin::{AgentAttributes, Status};
 use softtpm::Prover;
 use tempfile::TempDir;
-use tests::binary;
+use tests::{Secrets, binary};
 
 pub(crate) const TRUST_DOMAIN: &str = "example.org";
 
@@ -27,10 +27,30 @@ pub(crate) fn name(side: Side) -> &'static str {
     }
 }
 
+/// A host that finds no secret in the log of a plugin, or fails the test.
+pub(crate) fn host() -> Host {
+    softtpm::witness_secrets(|what, secret| Secrets::known().learn(what, secret));
+    Host::new().at_end(|log| Secrets::known().must_not_be_in("a plugin", &text_of(log)))
+}
+
+/// A log as it was read: each entry in JSON again, with its strings as they were.
+pub(crate) fn text_of(log: &[LogLine]) -> String {
+    let line = |line: &LogLine| match line {
+        LogLine::Entry(entry) => serde_json::json!({
+            "@message": entry.message,
+            "@module": entry.module,
+            "fields": entry.fields,
+        })
+        .to_string(),
+        LogLine::Text(text) => text.clone(),
+    };
+    log.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// A plugin after Init.
 pub(crate) async fn load(side: Side) -> Loaded {
     let subject = Subject::node_attestor(binary(name(side)), side);
-    Host::new().load(&subject).await.unwrap()
+    host().load(&subject).await.unwrap()
 }
 
 /// A plugin after Configure.
@@ -106,7 +126,13 @@ pub(crate) async fn attest(
 /// The challenge that must come next.
 pub(crate) async fn challenge(exchange: &mut AttestExchange) -> Result<Vec<u8>, Status> {
     match exchange.reply().await? {
-        Reply::Challenge(challenge) => Ok(challenge),
+        Reply::Challenge(challenge) => {
+            let extension = Challenge::decode(&challenge).unwrap().extension;
+            if let Some(extension) = extension {
+                Secrets::known().learn("a nonce", &extension.nonce);
+            }
+            Ok(challenge)
+        }
         other => panic!("{other:?} instead of a challenge"),
     }
 }
@@ -179,7 +205,7 @@ fn labels(recorded: &Recorded) -> Vec<[String; 3]> {
     assert_eq!(recorded.key[..2], ["node_attestor", "tpm"]);
     let times = match recorded.measured {
         Measured::Counter(by) if recorded.key[2] == "attest" => {
-            (1_u16..).take_while(|n| f32::from(*n) <= by).count()
+            (1..=u16::MAX).take_while(|n| f32::from(*n) <= by).count()
         }
         Measured::Since(start) if start > 0 => 1,
         ref other => panic!("{other:?}"),

@@ -75,25 +75,25 @@ fn order() -> Vec<Case> {
     let honest = |name, reason, code, moves| case(name, reason, code, machine(), moves);
     vec![
         honest(
-            "response first (no EK)",
+            "tpm/A07 response first (no EK)",
             Reason::ProtocolOrder,
             invalid,
             vec![Response(vec![1])],
         ),
         honest(
-            "payload twice",
+            "tpm/A08 payload twice",
             Reason::ProtocolOrder,
             invalid,
             vec![Offer, Challenge, payload()],
         ),
         honest(
-            "closed at once (no EK)",
+            "tpm/A12 closed at once (no EK)",
             Reason::ClientClosed,
             invalid,
             vec![Close],
         ),
         honest(
-            "closed for an answer",
+            "tpm/A12 closed for an answer",
             Reason::ClientClosed,
             invalid,
             vec![Offer, Challenge, Close],
@@ -101,7 +101,7 @@ fn order() -> Vec<Case> {
         configured_case(
             "challenge_timeout = \"150ms\"",
             honest(
-                "silent",
+                "tpm/A10 silent",
                 Reason::Timeout,
                 Code::DeadlineExceeded,
                 vec![Offer, Challenge],
@@ -110,7 +110,7 @@ fn order() -> Vec<Case> {
         configured_case(
             "attestation_timeout = \"150ms\"",
             honest(
-                "slow in all",
+                "tpm/A10 slow in all",
                 Reason::Timeout,
                 Code::DeadlineExceeded,
                 vec![Offer, Challenge],
@@ -132,9 +132,14 @@ fn messages() -> Vec<Case> {
     let transport = 5 << 20;
     vec![
         first("neither (no EK)", MalformedPayload, invalid, Neither),
-        first("empty (no EK)", MalformedPayload, invalid, Payload(vec![])),
         first(
-            "no members (no EK)",
+            "tpm/A01 empty (no EK)",
+            MalformedPayload,
+            invalid,
+            Payload(vec![]),
+        ),
+        first(
+            "tpm/A03 no members (no EK)",
             MalformedPayload,
             invalid,
             Payload(b"{}".to_vec()),
@@ -146,13 +151,13 @@ fn messages() -> Vec<Case> {
             Payload(spaces(limits::PAYLOAD)),
         ),
         first(
-            "larger (no EK)",
+            "tpm/A02 larger (no EK)",
             PayloadTooLarge,
             exhausted,
             Payload(spaces(limits::PAYLOAD + 1)),
         ),
         first(
-            "largest of all (no EK)",
+            "tpm/A02 largest of all (no EK)",
             PayloadTooLarge,
             exhausted,
             Payload(spaces(transport)),
@@ -223,7 +228,7 @@ fn offers(other: &Authority) -> Vec<Case> {
     };
     vec![
         lie(
-            "later (no EK)",
+            "tpm/A04 later (no EK)",
             Reason::UnsupportedVersion,
             invalid,
             versions(2, 9),
@@ -235,7 +240,7 @@ fn offers(other: &Authority) -> Vec<Case> {
             versions(0, 0),
         ),
         lie(
-            "quotes nothing (no EK)",
+            "tpm/A19 quotes nothing (no EK)",
             Reason::PolicyRequiresQuote,
             denied,
             no_quote(),
@@ -243,7 +248,7 @@ fn offers(other: &Authority) -> Vec<Case> {
         configured_case(
             "legacy_agents = \"deny\"",
             old(
-                "first generation (no EK)",
+                "tpm/A19 first generation (no EK)",
                 Reason::PolicyRequiresQuote,
                 Lies::none(),
             ),
@@ -304,7 +309,11 @@ fn answers(other: &Authority) -> Vec<Case> {
     let old = lying(old_machine(), guess());
     vec![
         lie("guess", Reason::ProofMismatch, guess()),
-        lie("for another trust domain", Reason::ProofMismatch, elsewhere),
+        lie(
+            "tpm/A21 for another trust domain",
+            Reason::ProofMismatch,
+            elsewhere,
+        ),
         case("bare guess", Reason::ProofMismatch, denied, old, whole()),
         lie("another challenge's quote", Reason::NonceMismatch, nonce),
         lie("other values", Reason::PcrDigest, pcrs),

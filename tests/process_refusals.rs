@@ -71,7 +71,7 @@ async fn every_refusal_has_one_code_one_sentence_one_line_and_one_count() {
         assert_eq!(
             (status.code(), status.message()),
             (*code, sentence.as_str()),
-            "{name}"
+            "tpm/I12: {name}"
         );
     }
     let counts = counted(&server, cases.len()).await;
@@ -160,17 +160,33 @@ async fn hostile_payloads_leave_the_server_as_it_was() {
     let server = configured(Side::Server, &records.enrolment("")).await;
     let room = evidence::limits::PAYLOAD - 20;
     let payloads = [
-        "[".repeat(room),
-        format!("{{\"EK\":{}", "{\"EK\":".repeat(room / 7)),
-        format!("{{\"EK\":\"{}\"}}", "\\u0000".repeat(room / 6)),
-        format!("{{\"EK\":\"{}\"}}", "LS0tLS1C".repeat(room / 8)),
-        format!("{{{}}}", "\"k\":1,".repeat(room / 6)),
-        format!("{{\"AK\":1{}}}", "0".repeat(room)),
+        ("tpm/A06 arrays", "[".repeat(room)),
+        (
+            "tpm/A06 objects",
+            format!("{{\"EK\":{}", "{\"EK\":".repeat(room / 7)),
+        ),
+        (
+            "escapes",
+            format!("{{\"EK\":\"{}\"}}", "\\u0000".repeat(room / 6)),
+        ),
+        (
+            "base64",
+            format!("{{\"EK\":\"{}\"}}", "LS0tLS1C".repeat(room / 8)),
+        ),
+        (
+            "tpm/A05 one key over and over",
+            format!("{{{}}}", "\"k\":1,".repeat(room / 6)),
+        ),
+        ("digits", format!("{{\"AK\":1{}}}", "0".repeat(room))),
     ];
-    for payload in payloads {
+    for (name, payload) in payloads {
         let status = play(&server, &mut prover, &[Payload(payload.into_bytes())]).await;
-        assert_eq!(status.code(), Code::InvalidArgument);
-        assert_eq!(status.message(), Reason::MalformedPayload.to_string());
+        assert_eq!(status.code(), Code::InvalidArgument, "{name}");
+        assert_eq!(
+            status.message(),
+            Reason::MalformedPayload.to_string(),
+            "{name}"
+        );
     }
     attest(&server, &mut prover).await.unwrap();
     unload(server).await;

@@ -6,11 +6,18 @@
     reason = "tests fail by panicking"
 )]
 
+mod process_abuse;
+mod process_abuse_frames;
+mod process_abuse_host;
+mod process_abuse_streams;
+mod process_abuse_surroundings;
+mod process_abuse_wire;
 mod process_agent;
 mod process_agent_failures;
 mod process_certificates;
 mod process_configuration;
 mod process_contract;
+mod process_followed;
 mod process_grants;
 mod process_limits;
 mod process_machine;
@@ -19,4 +26,7 @@ mod process_plugin;
 mod process_reasons;
 mod process_refusal_cases;
 mod process_refusals;
+mod process_replays;
 mod process_secrets;
+mod process_trust;
+mod process_trust_reload;

@@ -1,0 +1,270 @@
+//! Whole exchanges with the verifier: nobody gets in whom another reading of the same bytes would keep out.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use evidence::{
+    AkTemplate, Attest, AttestationKey, Attributes, Capability, Challenge, Creation,
+    EndorsementKey, Evidence, Hash, Offer, OfferExtension, Proof, Public, Response, Secret,
+    Transcript, VERSION, limits,
+};
+use softtpm::{Generation, KeyKind, Prover};
+use tpm2_protocol::TpmField;
+use tpm2_protocol::data::{TpmsAttest, TpmuAttestView};
+use verify::{EkTrust, LegacyAgents, Method, Pending, Policy, Reason, Request, begin};
+
+use crate::certificates::refused;
+use crate::machine::{ANCHORS, Counter, NOW, PKI, TRUST_DOMAIN, policy, prover, signed_part};
+use crate::parts::Parts;
+
+/// A payload as SPIRE hands it over, or one that is well formed with any contents.
+pub(crate) fn first_message(data: &[u8]) {
+    let mut parts = Parts::of(data);
+    let (choice, raw) = (parts.byte(), parts.byte());
+    let payload = if raw & 1 == 0 { parts.rest().to_vec() } else { offer(parts).encode() };
+    let policy = policy(choice);
+    let judge = || begin(&payload, &policy, &ANCHORS, NOW, &mut Counter(0));
+    let read = Request::read(payload.clone(), &policy).map(|request| request.is_costly(&ANCHORS));
+    match (judge(), judge()) {
+        (Ok((challenge, pending)), Ok((_, again))) => {
+            assert!(read.is_ok());
+            assert_eq!(pending.claimed_ek(), again.claimed_ek());
+            let offer = Offer::decode(&payload).expect("it was read before");
+            begun(&offer, &policy, &challenge, &pending);
+        }
+        (Err(rejection), Err(again)) => {
+            assert_eq!(rejection, again, "the same twice");
+            refused(&rejection);
+        }
+        _ => panic!("not the same twice"),
+    }
+}
+
+/// An offer of parts, empty ones absent.
+fn offer(mut parts: Parts<'_>) -> Offer {
+    let shape = parts.byte();
+    let mut part = || parts.next().to_vec();
+    let some = |bytes: Vec<u8>| (!bytes.is_empty()).then_some(bytes);
+    Offer {
+        ek: EndorsementKey {
+            certificate: some(part()),
+            public_key: some(part()),
+        },
+        ak: AttestationKey {
+            public: part(),
+            creation: (shape & 1 == 0).then(|| Creation {
+                data: part(),
+                attestation: part(),
+                signature: part(),
+            }),
+        },
+        extension: (shape & 2 == 0).then(|| OfferExtension {
+            min_version: VERSION - u32::from(shape & 4 != 0),
+            max_version: VERSION + u32::from(shape & 8 != 0),
+            evidence: if shape & 16 == 0 { vec![Capability::Quote] } else { Vec::new() },
+            ek_intermediates: (0..shape >> 5).map(|_| part()).collect(),
+            boot_id: None,
+        }),
+    }
+}
+
+/// What is true of every offer that gets a challenge.
+fn begun(offer: &Offer, policy: &Policy, challenge: &[u8], pending: &Pending) {
+    let key = offer.ek.public_key.as_deref().map(verify::parse_public_key);
+    if let Some(key) = key {
+        assert_eq!(key.map(|key| key.ek_hash()), Ok(pending.claimed_ek()));
+    }
+    assert!(challenge.len() <= limits::CHALLENGE);
+    let challenge = Challenge::decode(challenge).expect("what we write we read");
+    assert_eq!(challenge.extension.is_some(), offer.extension.is_some());
+    assert!(offer.extension.is_some() || policy.legacy_agents == LegacyAgents::Allow);
+    if let Some(extension) = challenge.extension {
+        assert_eq!(extension.pcrs, policy.pcrs);
+        assert!(extension.nonce.iter().any(|byte| *byte != 0));
+    }
+    let ak = Public::parse(&offer.ak.public).expect("a public area");
+    let needed = Attributes::FIXED_TPM | Attributes::FIXED_PARENT | Attributes::RESTRICTED;
+    assert!(ak.attributes.has(needed | Attributes::SIGN | Attributes::SENSITIVE_DATA_ORIGIN));
+    assert!(!ak.attributes.has_any(Attributes::DECRYPT));
+    assert!(ak.auth_policy.len() <= 64 && ak.name().is_some());
+    assert_ne!(ak.subject_key().map(|key| key.ek_hash()), Some(pending.claimed_ek()));
+    if matches!(policy.ek_trust, EkTrust::Certificate | EkTrust::Both) {
+        let sent = offer.ek.certificate.as_deref().expect("a certificate is needed");
+        let sent = verify::EkCertificate::parse(sent).expect("it was read before");
+        let issued = PKI.certify(sent.key());
+        assert_eq!(signed_part(sent.der()), signed_part(&issued), "never issued");
+        assert_eq!(sent.key().ek_hash(), pending.claimed_ek());
+    }
+}
+
+/// A response to the challenge: as it came, or made by somebody who knows the secret.
+pub(crate) fn last_message(data: &[u8]) {
+    let mut parts = Parts::of(data);
+    let choice = parts.byte();
+    let machine = if choice & 3 == 3 { &*OLD } else { &*CURRENT };
+    let policy = policy(3);
+    let begun = begin(&machine.payload, &policy, &ANCHORS, NOW, &mut Counter(0));
+    let (challenge, pending) = begun.expect("an honest machine");
+    let transcript = Transcript::new(TRUST_DOMAIN, &machine.payload, &challenge);
+    let secret = secret();
+    let binding = secret.quote_binding(&transcript);
+    let prove = |evidence: Vec<u8>| {
+        let proof = secret.proof(&transcript, &evidence, &[]);
+        let proof = Proof { evidence, log: None, proof };
+        Response::Proof(proof).encode().to_vec()
+    };
+    let (response, evidence) = match choice & 3 {
+        // The secret of the first generation, or not.
+        3 => (parts.rest().to_vec(), None),
+        // Nobody knows the secret.
+        0 => (parts.rest().to_vec(), None),
+        // The EK's holder sends any document.
+        1 => {
+            let document = parts.rest().to_vec();
+            (prove(document.clone()), Some(document))
+        }
+        // A TPM that signs anything, over any values.
+        _ => {
+            let document = quoted(&machine.prover, &binding, &mut parts).encode();
+            (prove(document.clone()), Some(document))
+        }
+    };
+    let outcome = pending.finish(&response);
+    let hash = machine.prover.tpm.ek_hash();
+    match (outcome, choice & 3) {
+        (Ok(attested), 3) => {
+            assert!(matches!(attested.method(), Method::Credential));
+            assert_eq!(Response::decode(&response), Ok(Response::Secret(secret)));
+            assert_eq!(attested.ek_hash(), hash);
+        }
+        (Ok(attested), 2) => {
+            assert_eq!(attested.ek_hash(), hash);
+            let evidence = Evidence::decode(&evidence.expect("a document")).expect("a document");
+            proven(&evidence, &machine.prover, &binding);
+        }
+        (Ok(_), _) => panic!("nobody signed that"),
+        (Err(rejection), _) => {
+            refused(&rejection);
+            let is_proven = evidence.is_some() && response.len() <= limits::RESPONSE;
+            assert!(!is_proven || rejection.reason != Reason::ProofMismatch);
+        }
+    }
+}
+
+/// A quote by the AK over what the parts say. The binding is put in where an attestation structure
+/// has one of its size: nobody guesses it.
+fn quoted(prover: &Prover, binding: &[u8; 32], parts: &mut Parts<'_>) -> Evidence {
+    let quote = parts.next();
+    let quote = match Attest::parse(quote) {
+        Ok(mut attest) if attest.extra_data.len() == binding.len() => {
+            attest.extra_data = binding.to_vec();
+            attest.encode()
+        }
+        _ => quote.to_vec(),
+    };
+    let signature = prover.tpm.sign(&quote).expect("a signature").encode();
+    let values = parts.next();
+    let pcrs = Evidence::decode(values).map(|evidence| evidence.pcrs);
+    Evidence {
+        quote,
+        signature,
+        pcrs: pcrs.unwrap_or_default(),
+    }
+}
+
+/// What is true of every quote that is accepted, as another reader of TPM structures sees it.
+fn proven(evidence: &Evidence, prover: &Prover, binding: &[u8; 32]) {
+    let (attest, rest) = TpmsAttest::cast_prefix_field(&evidence.quote).expect("a structure");
+    assert!(rest.is_empty());
+    assert_eq!(attest.extra_data.data(), binding);
+    let signer = prover.tpm.ak.qualified_name().expect("a Name");
+    assert_eq!(attest.qualified_signer.data(), signer.as_bytes());
+    let TpmuAttestView::Quote(quote) = attest.attested else {
+        panic!("no quote")
+    };
+    let wanted = policy(3).pcrs;
+    let [bank] = evidence.pcrs.as_slice() else {
+        panic!("one bank was asked for")
+    };
+    let indices: BTreeSet<u8> = bank.values.keys().copied().collect();
+    assert_eq!((bank.hash, indices), (wanted[0].0, wanted[0].1.iter().copied().collect()));
+    let values: Vec<_> = bank.values.values().map(Vec::as_slice).collect();
+    assert!(quote.as_bytes().ends_with(&Hash::Sha256.digest(&values)));
+}
+
+/// The first bytes of [`Counter`].
+fn secret() -> Secret {
+    let mut bytes = vec![0; 32];
+    verify::Entropy::fill(&mut Counter(0), &mut bytes);
+    Secret::new(bytes)
+}
+
+struct Machine {
+    prover: Prover,
+    payload: Vec<u8>,
+}
+
+impl Machine {
+    fn new(generation: Generation) -> Self {
+        let mut prover = prover(KeyKind::Rsa2048, AkTemplate::EccP256, generation);
+        // To judge it is not the point here.
+        prover.certificate = None;
+        let payload = prover.payload().expect("a payload");
+        Self { prover, payload }
+    }
+}
+
+static CURRENT: LazyLock<Machine> = LazyLock::new(|| Machine::new(Generation::Current));
+static OLD: LazyLock<Machine> = LazyLock::new(|| Machine::new(Generation::First));
+
+/// Honest exchanges.
+pub(crate) mod seeds {
+    use evidence::{Hash, PcrSelection, Response};
+
+    use super::{CURRENT, Machine, secret};
+    use crate::machine::{PKI, exchanges};
+    use crate::parts::part;
+    use softtpm::{Generation, KeyKind, SoftTpm};
+
+    pub(crate) fn first_message() -> Vec<Vec<u8>> {
+        let raw = exchanges().into_iter().map(|[payload, ..]| [&[0, 0], payload.as_slice()].concat());
+        let offer = |kind, ak, shape: u8| {
+            let mut tpm = SoftTpm::sample(kind, ak).expect("samples");
+            let certificate = PKI.certify(tpm.ek_key());
+            let offer = tpm.offer(Some(&certificate)).expect("an offer");
+            let creation = offer.ak.creation.expect("a creation");
+            let parts = [
+                part(&certificate),
+                part(&tpm.ek_key().spki()),
+                part(&offer.ak.public),
+                part(&creation.data),
+                part(&creation.attestation),
+                part(&creation.signature),
+                part(&PKI.ca),
+            ];
+            [&[0, 1, shape][..], &parts.concat()].concat()
+        };
+        let built = [
+            offer(KeyKind::P256, evidence::AkTemplate::EccP256, 0x20),
+            offer(KeyKind::Rsa2048, evidence::AkTemplate::Rsa2048, 0x02),
+            offer(KeyKind::P384, evidence::AkTemplate::EccP256, 0x02),
+        ];
+        raw.chain(built).collect()
+    }
+
+    pub(crate) fn last_message() -> Vec<Vec<u8>> {
+        let mut tpm = Machine::new(Generation::Current).prover.tpm;
+        let selections = [PcrSelection::new(Hash::Sha256, &[0, 4, 7])];
+        let evidence = tpm.quote(&[7; 32], &selections).expect("a quote");
+        let signed = [part(&evidence.quote), part(&evidence.encode())].concat();
+        let revealed = Response::Secret(secret()).encode();
+        let honest = exchanges().into_iter().map(|[.., response]| [&[0], response.as_slice()].concat());
+        let made = [
+            [&[1], evidence.encode().as_slice()].concat(),
+            [&[2], signed.as_slice()].concat(),
+            [&[3], revealed.as_slice()].concat(),
+        ];
+        let _ = &*CURRENT;
+        honest.chain(made).collect()
+    }
+}

@@ -1,0 +1,4 @@
+//! Fuzzes attest.
+#![no_main]
+
+fuzz::target!(attest);

@@ -1,0 +1,4 @@
+//! Fuzzes certificate.
+#![no_main]
+
+fuzz::target!(certificate);

@@ -1,0 +1,4 @@
+//! Fuzzes certificate_file.
+#![no_main]
+
+fuzz::target!(certificate_file);

@@ -1,0 +1,4 @@
+//! Fuzzes chain.
+#![no_main]
+
+fuzz::target!(chain);

@@ -1,0 +1,4 @@
+//! Fuzzes challenge.
+#![no_main]
+
+fuzz::target!(challenge);

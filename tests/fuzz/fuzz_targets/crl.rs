@@ -1,0 +1,4 @@
+//! Fuzzes crl.
+#![no_main]
+
+fuzz::target!(crl);

@@ -1,0 +1,4 @@
+//! Fuzzes denials.
+#![no_main]
+
+fuzz::target!(denials);

@@ -1,0 +1,4 @@
+//! Fuzzes evidence_document.
+#![no_main]
+
+fuzz::target!(evidence_document);

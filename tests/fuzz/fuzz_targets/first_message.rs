@@ -1,0 +1,4 @@
+//! Fuzzes first_message.
+#![no_main]
+
+fuzz::target!(first_message);

@@ -1,0 +1,4 @@
+//! Fuzzes hcl.
+#![no_main]
+
+fuzz::target!(hcl);

@@ -1,0 +1,4 @@
+//! Fuzzes last_message.
+#![no_main]
+
+fuzz::target!(last_message);

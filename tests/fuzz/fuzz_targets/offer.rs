@@ -1,0 +1,4 @@
+//! Fuzzes offer.
+#![no_main]
+
+fuzz::target!(offer);

@@ -1,0 +1,4 @@
+//! Fuzzes pcr_selection.
+#![no_main]
+
+fuzz::target!(pcr_selection);

@@ -1,0 +1,4 @@
+//! Fuzzes pem.
+#![no_main]
+
+fuzz::target!(pem);

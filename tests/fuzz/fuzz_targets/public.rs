@@ -1,0 +1,4 @@
+//! Fuzzes public.
+#![no_main]
+
+fuzz::target!(public);

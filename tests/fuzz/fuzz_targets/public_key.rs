@@ -1,0 +1,4 @@
+//! Fuzzes public_key.
+#![no_main]
+
+fuzz::target!(public_key);

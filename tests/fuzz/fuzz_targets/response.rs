@@ -1,0 +1,4 @@
+//! Fuzzes response.
+#![no_main]
+
+fuzz::target!(response);

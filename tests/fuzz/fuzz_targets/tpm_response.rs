@@ -1,0 +1,4 @@
+//! Fuzzes tpm_response.
+#![no_main]
+
+fuzz::target!(tpm_response);

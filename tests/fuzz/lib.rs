@@ -1,0 +1,152 @@
+//! What holds for every input of every parser, as plain functions that a fuzzer and a test call alike.
+
+mod certificates;
+mod configuration;
+mod exchange;
+mod files;
+mod machine;
+mod messages;
+mod oracle;
+mod parts;
+mod responses;
+mod revocation;
+#[path = "../../src/server/schema.rs"]
+pub mod server_schema;
+mod shown;
+mod structures;
+
+use std::path::Path;
+use std::{env, fs};
+
+/// A parser under test.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// The name of the binary, and of the file of regressions.
+    pub name: &'static str,
+    /// Panics when something does not hold for an input.
+    pub check: fn(&[u8]),
+    /// Inputs that get far, to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Inputs that once broke something, as lines of hex digits.
+    regressions: &'static str,
+}
+
+macro_rules! targets {
+    ($($module:ident: $($name:ident)*;)*) => {
+        /// All targets.
+        pub const TARGETS: &[Target] = &[$($(Target {
+            name: stringify!($name),
+            check: $module::$name,
+            seeds: $module::seeds::$name,
+            regressions: include_str!(concat!("regressions/", stringify!($name), ".txt")),
+        },)*)*];
+    };
+}
+
+targets! {
+    messages: offer challenge response evidence_document;
+    structures: public attest signature pcr_selection;
+    certificates: certificate chain public_key;
+    revocation: crl denials;
+    configuration: hcl configuration;
+    files: pem certificate_file;
+    exchange: first_message last_message;
+    responses: tpm_response;
+}
+
+impl Target {
+    /// The target of a name.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn of(name: &str) -> &'static Self {
+        let found = TARGETS.iter().find(|target| target.name == name);
+        found.unwrap_or_else(|| panic!("no target {name}"))
+    }
+
+    /// Inputs that once broke something.
+    ///
+    /// # Panics
+    /// When the file of them is no hex.
+    pub fn regressions(&self) -> Vec<Vec<u8>> {
+        let lines = self.regressions.lines().map(str::trim);
+        let inputs = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let input = |line| hex::decode(line).expect("a line of hex digits, or a comment");
+        inputs.map(input).collect()
+    }
+
+    /// Writes seeds and regressions where the fuzzer looks for inputs: into the directory that
+    /// `FUZZ_INPUTS` names, if it is set.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    pub fn plant(&self) {
+        let Some(directory) = env::var_os("FUZZ_INPUTS") else {
+            return;
+        };
+        let all = [(self.seeds)(), self.regressions()].concat();
+        for (index, input) in all.iter().enumerate() {
+            let file = Path::new(&directory).join(format!("{}-{index}", self.name));
+            fs::write(file, input).expect("the inputs can be written");
+        }
+    }
+}
+
+/// Makes a binary of the fuzzer's for the target of a name.
+#[macro_export]
+macro_rules! target {
+    ($name:ident) => {
+        libfuzzer_sys::fuzz_target!(
+            init: $crate::Target::of(stringify!($name)).plant(),
+            |data: &[u8]| ($crate::Target::of(stringify!($name)).check)(data)
+        );
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_seed_and_every_regression_holds() {
+        for target in TARGETS {
+            let seeds = (target.seeds)();
+            assert!(!seeds.is_empty(), "{} has no seed", target.name);
+            for input in seeds.iter().chain(&target.regressions()) {
+                (target.check)(input);
+            }
+        }
+    }
+
+    #[test]
+    fn every_target_has_a_binary_and_every_binary_a_target() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz_targets");
+        let mut binaries: Vec<String> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        binaries.sort_unstable();
+        let mut names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+        names.sort_unstable();
+        assert_eq!(binaries, names);
+    }
+
+    /// Cheap and the same in every process: a fuzzer finds more, this finds it again.
+    #[test]
+    fn seeds_hold_when_they_are_cut_and_altered() {
+        for target in TARGETS {
+            for seed in (target.seeds)() {
+                for step in 0..64 {
+                    let at = step * seed.len() / 64;
+                    (target.check)(&seed[..at]);
+                    let mut altered = seed.clone();
+                    if let Some(byte) = altered.get_mut(at) {
+                        *byte ^= 1 << (step % 8);
+                    }
+                    (target.check)(&altered);
+                }
+            }
+        }
+    }
+}
