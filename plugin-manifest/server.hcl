@@ -7,5 +7,6 @@ NodeAttestor "tpm" {
     ca_path = "@CA_PATH@"
     # ... or if a file in this one is named like its EK's hash.
     hash_path = "@HASH_PATH@"
+    # Revocation lists, a deny list, makers that count and a pin on the CAs: docs/operations.md.
   }
 }

@@ -30,6 +30,15 @@ const IMPURE: [&str; 11] = [
     "Instant::now",
 ];
 
+/// Where the clock on the wall is read: to date what is said, and to judge certificates. A wait that ended by it would end
+/// at a jump of it, so that deadlines are instants of the monotonic clock.
+const WALL_CLOCK: [&str; 4] = [
+    "src/ctl/machine.rs",
+    "src/plugin/log.rs",
+    "src/plugin/metrics.rs",
+    "src/server/attestor.rs",
+];
+
 /// The sources of production: below `src`, without modules and directories that are tests.
 pub(crate) fn production() -> Vec<(Text, File)> {
     let tests = test_modules();
@@ -214,6 +223,23 @@ fn what_decides_touches_nothing_outside() {
         }
     }
     none_of("pure crates that touch the world", &found);
+}
+
+/// A jump of the clock moves no deadline (tpm/J08).
+#[test]
+fn the_clock_on_the_wall_times_nothing() {
+    let mut readers = BTreeSet::new();
+    for (file, syntax) in production() {
+        let mut paths = Paths::default();
+        paths.visit_file(&syntax);
+        if paths.0.iter().any(|path| names(path, "SystemTime::now")) {
+            readers.insert(file.path);
+        }
+    }
+    assert!(
+        readers.iter().eq(WALL_CLOCK),
+        "tpm/J08: the wall clock is read in {readers:?}"
+    );
 }
 
 #[test]

@@ -42,6 +42,7 @@ impl Trust {
         let sources = Sources {
             anchors: path.clone(),
             intermediates: arguments.intermediates.clone(),
+            crls: arguments.crls.clone(),
             ..Sources::default()
         };
         let (store, report) = AnchorStore::open(sources)?;
@@ -87,5 +88,53 @@ impl From<Skipped> for SkippedFile {
             file: printable(&skipped.file.to_string_lossy()),
             why: skipped.why.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
+        KeyIdMethod, KeyPair, KeyUsagePurpose, date_time_ymd,
+    };
+
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn revocation_lists_count_as_in_the_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2090, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&Issuer::from_params(&params, &key)).unwrap();
+        let (ca, crl) = (directory.path().join("ca"), directory.path().join("crl"));
+        fs::write(&ca, params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(&crl, list.pem().unwrap()).unwrap();
+        let arguments = TrustArguments {
+            ca: Some(ca),
+            crls: Some(crl.clone()),
+            ..TrustArguments::default()
+        };
+        assert_eq!(Trust::load(&arguments).unwrap().anchors().crls(), 1);
+        fs::write(&crl, "half").unwrap();
+        let failure = Trust::load(&arguments).err().unwrap();
+        assert_eq!(failure.exit, Exit::Environment);
+        assert!(
+            failure.message.contains("crl_invalid"),
+            "{}",
+            failure.message
+        );
     }
 }

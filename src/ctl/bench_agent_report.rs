@@ -119,64 +119,13 @@ impl AgentReport {
 
 impl Report for AgentReport {
     fn table(&self) -> String {
-        let run = &self.median;
-        let both = |took: f64, tpm: Option<f64>, outside: Option<f64>| {
-            let split = tpm.zip(outside).map(|(tpm, outside)| {
-                format!(
-                    ", TPM {}, rest {}",
-                    milliseconds(tpm),
-                    milliseconds(outside)
-                )
-            });
-            Some(format!(
-                "{} ms{}",
-                milliseconds(took),
-                split.unwrap_or_default()
-            ))
-        };
-        let at = |field: fn(&Latency) -> f64| {
-            let tpm = run.warm.tpm.as_ref().map(field);
-            both(
-                field(&run.warm.latency),
-                tpm,
-                run.warm.outside.as_ref().map(field),
-            )
-        };
-        let first = &run.first;
-        let outside = first.tpm.map(|tpm| first.since_start - tpm);
-        let times = output::fields(vec![
-            (
-                "handshake",
-                Some(format!("{} ms", milliseconds(run.handshake))),
-            ),
-            (
-                "configured",
-                Some(format!("{} ms", milliseconds(run.configured))),
-            ),
-            ("first", Some(format!("{} ms", milliseconds(first.took)))),
-            (
-                "from start to first",
-                both(first.since_start, first.tpm, outside),
-            ),
-            ("warm p50", at(|latency| latency.p50)),
-            ("warm p99", at(|latency| latency.p99)),
-            ("warm CPU", Some(format!("{:.0} µs", run.warm.cpu))),
-            (
-                "memory",
-                Some(format!(
-                    "{} MiB idle, {} MiB after",
-                    mebibytes(run.idle.resident),
-                    mebibytes(run.after.resident)
-                )),
-            ),
-        ]);
+        let mut table = head(&self.machine, &self.plugin) + "\n" + &self.times();
         let commands = self.commands();
-        let mut table = head(&self.machine, &self.plugin) + "\n" + &times;
         if !commands.is_empty() {
             let header = ["TPM COMMAND", "TO FIRST", "WARM"];
             table = table + "\n" + &output::columns(header, commands);
         }
-        for (reason, count) in &run.failures {
+        for (reason, count) in &self.median.failures {
             writeln!(table, "\n{count} failed: {reason}").ok();
         }
         table
@@ -192,6 +141,36 @@ impl Report for AgentReport {
 }
 
 impl AgentReport {
+    fn times(&self) -> String {
+        let run = &self.median;
+        let first = &run.first;
+        let outside = first.tpm.map(|tpm| first.since_start - tpm);
+        let warm = |field: fn(&Latency) -> f64| {
+            let tpm = run.warm.tpm.as_ref().map(field);
+            let outside = run.warm.outside.as_ref().map(field);
+            split(field(&run.warm.latency), tpm, outside)
+        };
+        let memory = format!(
+            "{} MiB idle, {} MiB after",
+            mebibytes(run.idle.resident),
+            mebibytes(run.after.resident)
+        );
+        let rows = [
+            ("handshake", split(run.handshake, None, None)),
+            ("configured", split(run.configured, None, None)),
+            ("first", split(first.took, None, None)),
+            (
+                "from start to first",
+                split(first.since_start, first.tpm, outside),
+            ),
+            ("warm p50", warm(|latency| latency.p50)),
+            ("warm p99", warm(|latency| latency.p99)),
+            ("warm CPU", format!("{:.0} µs", run.warm.cpu)),
+            ("memory", memory),
+        ];
+        output::fields(rows.map(|(name, value)| (name, Some(value))).to_vec())
+    }
+
     fn commands(&self) -> Vec<[String; 3]> {
         let run = &self.median;
         let names = run.first.commands.keys().chain(run.warm.commands.keys());
@@ -243,4 +222,16 @@ impl AgentRun {
             failures,
         }
     }
+}
+
+/// A time, and the parts of it if they are known.
+fn split(took: f64, tpm: Option<f64>, outside: Option<f64>) -> String {
+    let parts = tpm.zip(outside).map(|(tpm, outside)| {
+        format!(
+            ", TPM {}, rest {}",
+            milliseconds(tpm),
+            milliseconds(outside)
+        )
+    });
+    format!("{} ms{}", milliseconds(took), parts.unwrap_or_default())
 }

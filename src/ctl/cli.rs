@@ -69,6 +69,9 @@ pub(crate) struct TrustArguments {
     /// A file or directory with intermediates, as the server's intermediates_path.
     #[arg(long, value_name = "PATH", requires = "ca")]
     pub(crate) intermediates: Option<PathBuf>,
+    /// A file or directory with revocation lists, as the server's crl_path.
+    #[arg(long, value_name = "PATH", requires = "ca")]
+    pub(crate) crls: Option<PathBuf>,
     /// Accept an EK certificate that has expired, as the server's accept_expired_ek.
     #[arg(long)]
     pub(crate) accept_expired_ek: bool,

@@ -102,6 +102,8 @@ mod tests {
             "inspect ek",
             "doctor",
             "reasons",
+            "bench server",
+            "bench agent",
             "completions",
             "man",
         ] {

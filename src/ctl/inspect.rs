@@ -225,6 +225,7 @@ mod tests {
             &format!("ek hash      {hash}\n"),
             "tpm          id:00001014 swtpm, version id:20191023\n",
             "issuer       CN=swtpm-localca\n",
+            "deny entry   serial:1621766abf400564dcaf70cca16e85fec8c35f8f4336beb29b0921ce10f69789:03\n",
             "to 9999-12-31T23:59:59Z\n",
             "verdict      nothing is wrong with it; name the anchors with --ca\n",
             "INTERMEDIATE  ISSUER            EXPIRES\n",

@@ -421,13 +421,15 @@ proptest! {
     #[test]
     fn device_is_the_base32_of_the_hash(bytes in any::<[u8; 32]>()) {
         let hash = EkHash::from_hex(&hex::encode(bytes)).unwrap();
-        let mut bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
-        bits.push_str("0000");
-        let expect: String = bits
-            .as_bytes()
-            .chunks(5)
-            .map(|five| u8::from_str_radix(str::from_utf8(five).unwrap(), 2).unwrap())
-            .map(|index| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(index)]))
+        let bit = |index: usize| match bytes.get(index / 8) {
+            Some(byte) => usize::from(byte >> (7 - index % 8) & 1),
+            None => 0,
+        };
+        let character = |first: usize| (first..first + 5).fold(0, |value, index| value * 2 + bit(index));
+        let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
+        let expect: String = (0..256)
+            .step_by(5)
+            .map(|first| char::from(alphabet[character(first)]))
             .collect();
         prop_assert_eq!(hash.device(), expect);
     }

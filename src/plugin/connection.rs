@@ -170,7 +170,7 @@ mod tests {
                 other_out.shutdown().await.unwrap();
             };
             let (mut at_one, mut at_other) = (Vec::new(), Vec::new());
-            let (_, _, one, other) = tokio::join!(
+            let ((), (), one, other) = tokio::join!(
                 to_other,
                 to_one,
                 one_in.read_to_end(&mut at_one),

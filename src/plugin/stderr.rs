@@ -48,7 +48,11 @@ impl State {
     fn put(&mut self, to: &impl AsFd, line: &str, notice: impl FnOnce(u64) -> String) {
         if self.torn || self.lost > 0 {
             let end = if self.torn { "\n" } else { "" };
-            let notice = if self.lost > 0 { notice(self.lost) } else { String::new() };
+            let notice = if self.lost > 0 {
+                notice(self.lost)
+            } else {
+                String::new()
+            };
             if !self.write(to, &format!("{end}{notice}")) {
                 self.lost = self.lost.saturating_add(1);
                 return;
@@ -62,7 +66,11 @@ impl State {
 
     /// Whether all of `text` was written.
     fn write(&mut self, to: &impl AsFd, text: &str) -> bool {
-        let patience = if self.stalled { Duration::ZERO } else { self.patience };
+        let patience = if self.stalled {
+            Duration::ZERO
+        } else {
+            self.patience
+        };
         let deadline = Instant::now() + patience;
         let mut rest = text.as_bytes();
         while let Some(piece) = rest.chunks(PIECE).next() {
@@ -139,7 +147,11 @@ mod tests {
         for _ in 0..1000 {
             state.put(&writer, "more\n", notice);
         }
-        assert!(begin.elapsed() < 3 * state.patience, "{:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() < 3 * state.patience,
+            "{:?}",
+            begin.elapsed()
+        );
         read(&mut reader, held);
         state.put(&writer, "again\n", notice);
         state.put(&writer, "and again\n", notice);

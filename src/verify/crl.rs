@@ -140,8 +140,9 @@ impl<'a> UnverifiedCrl<'a> {
             return Err(OLD_VERSION);
         }
         let scope = Scope::read(&extensions)?;
-        let entries = entries.and_then(|entries| entries.members(der::SEQUENCE));
-        let entries = entries.unwrap_or_default();
+        let entries = entries.map(|field| field.members(der::SEQUENCE));
+        let entries = entries.unwrap_or_else(|| Some(Vec::new()));
+        let entries = entries.ok_or("the entries are malformed")?;
         if entries.len() > limit {
             return Err("the lists have too many entries in all");
         }
@@ -191,22 +192,19 @@ impl Crl {
         self.next_update
     }
 
-    /// Whether the list revokes a certificate.
+    /// Whether the list revokes a certificate, whose issuer or issuer of lists issued it.
     pub(crate) fn revokes(&self, certificate: &Certificate) -> bool {
-        self.scope.is_about(&self.issuer, certificate)
-            && self
-                .revoked
-                .get(&certificate.issuer)
-                .is_some_and(|serials| serials.contains(certificate.serial.as_slice()))
+        self.revoked
+            .get(&certificate.issuer)
+            .is_some_and(|serials| serials.contains(certificate.serial.as_slice()))
     }
 
-    /// Whether a certificate that the list does not revoke can be relied on for that reason. `now` is
-    /// in Unix seconds.
+    /// Whether such a certificate, if the list does not revoke it, can be relied on for that reason.
+    /// `now` is in Unix seconds.
     pub(crate) fn coverage(&self, certificate: &Certificate, now: i64) -> Coverage {
-        let speaks =
-            self.scope.is_about(&self.issuer, certificate) && self.scope.includes(certificate);
+        let is_included = self.scope.includes(&self.issuer, certificate);
         let holds = self.this_update <= now && self.next_update.is_some_and(|next| now <= next);
-        match (speaks, holds) {
+        match (is_included, holds) {
             (false, _) => Coverage::Missing,
             (true, false) => Coverage::Stale,
             (true, true) => Coverage::Current,

@@ -51,15 +51,11 @@ impl Scope {
         Ok(scope)
     }
 
-    /// Whether a list of `issuer` with this scope may speak of a certificate. RFC 5280, 6.3.3 (b): of those
-    /// of its own issuer, and of those of others that name its issuer as theirs for lists.
-    pub(crate) fn is_about(&self, issuer: &DistinguishedName, certificate: &Certificate) -> bool {
-        let named = &certificate.extensions.crl_issuers;
-        certificate.issuer == *issuer || (self.is_indirect && named.contains(issuer))
-    }
-
-    /// Whether the certificate is among those of which the list says everything (RFC 5280, 6.3.3 (b)(2)).
-    pub(crate) fn includes(&self, certificate: &Certificate) -> bool {
+    /// Whether the list of `issuer` says everything about a certificate that names this issuer as its own
+    /// or as that of its lists. RFC 5280, 6.3.3 (b): those of others only in an indirect list, and of the
+    /// kind and at the distribution point that it is limited to.
+    pub(crate) fn includes(&self, issuer: &DistinguishedName, certificate: &Certificate) -> bool {
+        let is_own = certificate.issuer == *issuer;
         let constraints = certificate.extensions.basic_constraints;
         let kind = if constraints.is_some_and(|constraints| constraints.ca) {
             Kind::Authorities
@@ -72,7 +68,7 @@ impl Scope {
             .point
             .as_ref()
             .is_none_or(|names| points.iter().any(|point| names.contains(point)));
-        is_kind && is_at_point && !self.only_some_reasons
+        (is_own || self.is_indirect) && is_kind && is_at_point && !self.only_some_reasons
     }
 
     fn of(value: &[u8]) -> Option<Self> {

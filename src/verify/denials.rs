@@ -184,6 +184,8 @@ mod tests {
         ] {
             assert_eq!(Denials::parse(&text).unwrap_err().line, line, "{text}");
         }
+        let longest = "#\n".repeat(MAX_LINES - 1) + A;
+        assert_eq!(Denials::parse(&longest).map(|denials| denials.len()), Ok(1));
         let long = "#\n".repeat(MAX_LINES) + A;
         assert_eq!(Denials::parse(&long).unwrap_err().line, MAX_LINES + 1);
     }

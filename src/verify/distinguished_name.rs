@@ -25,7 +25,7 @@ impl DistinguishedName {
     /// could differ in.
     pub(crate) fn parse(der: &[u8]) -> Option<Self> {
         let rdns = Element::only(der)?.members(der::SEQUENCE)?;
-        for rdn in &rdns {
+        for rdn in rdns {
             for attribute in rdn.members(der::SET)? {
                 let [kind, _] = attribute.members(der::SEQUENCE)?[..] else {
                     return None;
@@ -36,7 +36,7 @@ impl DistinguishedName {
             }
         }
         match X509Name::from_der(der) {
-            Ok(([], name)) if name.iter().count() == rdns.len() => Some(Self::read(&name)),
+            Ok(([], name)) => Some(Self::read(&name)),
             _ => None,
         }
     }

@@ -90,12 +90,6 @@ impl Anchors {
         })
     }
 
-    /// When the first of the revocation lists in force was to be replaced, in Unix seconds.
-    pub fn earliest_crl_update(&self) -> Option<i64> {
-        let updates = self.revocation.lists.iter().filter_map(Crl::next_update);
-        updates.min()
-    }
-
     /// The keys that may sign lists of a name, and whether SHA-1 is waived for what they sign. RFC 5280,
     /// 6.3.3 (f): the key usage, if there is one, includes cRLSign. That the certificate may sign
     /// others is not asked for: an indirect list has an issuer of its own.
@@ -167,7 +161,8 @@ impl Revocation {
         self.lists.push(list);
     }
 
-    /// The lists of the certificate's issuer, and of those that it names as issuers of lists.
+    /// The lists of the certificate's issuer, and of those that it names as issuers of lists: no other
+    /// may speak of it (RFC 5280, 6.3.3 (b)(1)).
     fn about(&self, certificate: &Certificate) -> impl Iterator<Item = &Crl> {
         let named = &certificate.extensions.crl_issuers;
         std::iter::once(&certificate.issuer)

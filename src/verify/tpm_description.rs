@@ -151,6 +151,7 @@ mod tests {
         for (id, expected) in [
             (0x4946_5800_u32, "IFX"),
             (0x5354_4D20, "STM"),
+            (0x4E53_4D20, "NSM"),
             (0x494E_5443, "INTC"),
             (0x414D_4400, "AMD"),
             (0x4142_0000, "AB"),

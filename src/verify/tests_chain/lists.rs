@@ -108,6 +108,18 @@ fn lists_that_cannot_be_relied_on_are_errors() {
             "the extensions are malformed",
         ),
         (
+            bent(|list| list.more_fields = extensions(&[&[0x04, 1, 9, 0x04, 1, 9]])),
+            "an extension is malformed",
+        ),
+        (
+            bent(|list| list.more_fields = extensions(&[&oid("1.2.3.4"), &[0x0C, 1, 9]])),
+            "an extension is malformed",
+        ),
+        (
+            scoped(&[0x84, 1, 0]).revoking(&[1], &entry_of("CA")),
+            "an entry names an issuer though the list is not indirect",
+        ),
+        (
             List::of("CA").with(ISSUING_POINT, false, tlv(0x02, &[&[1]])),
             POINT,
         ),
@@ -192,8 +204,18 @@ fn lists_that_cannot_be_relied_on_are_errors() {
     ] {
         assert_eq!(load(list.sign(&KEYS.ca), Some(0x06)), Err(problem));
     }
+    let mut explicit = extension("1.2.3.4", false, tlv(0x05, &[]));
+    explicit.flag = tlv(0x01, &[&[0]]);
+    let mut list = List::of("CA");
+    list.extensions.push(explicit);
+    assert_eq!(load(list.sign(&KEYS.ca), None), Ok(1), "explicit FALSE");
     let old = bent(|list| list.version.clear()).revoking(&[1], &[]);
     assert_eq!(load(old.sign(&KEYS.ca), None), Ok(1), "version 1");
+}
+
+/// The extensions of a list: one of these parts.
+fn extensions(parts: &[&[u8]]) -> Vec<u8> {
+    tlv(0xA0, &[&tlv(0x30, &[&tlv(0x30, parts)])])
 }
 
 #[test]
@@ -222,7 +244,14 @@ fn what_is_no_list_is_an_error() {
         ),
         (certificate, "two signature algorithms are named"),
         (no_bits, "the signature is malformed"),
-        (vec![0x30; (16 << 20) + 1], "the list is too large"),
+        (
+            tlv(0x04, &[&vec![0; (16 << 20) - 5]]),
+            "not a signed part, an algorithm and a signature",
+        ),
+        (
+            tlv(0x04, &[&vec![0; (16 << 20) - 4]]),
+            "the list is too large",
+        ),
     ] {
         assert_eq!(load(list, None), Err(problem));
     }
@@ -407,13 +436,23 @@ fn ek_by_another_encoder(issuer: &Issuer<'_, KeyPair>) -> EkCertificate {
 }
 
 #[test]
-fn the_first_list_to_be_replaced_is_known() {
+fn lists_that_were_to_be_replaced_are_known() {
     let root = Forge::ca("Root", &KEYS.root, "Root").sign(&KEYS.root);
     let ca = Forge::ca("CA", &KEYS.ca, "Root").sign(&KEYS.root);
+    // 2027-01-01, 00:00:00.
+    let end = 1_798_761_600;
     let mut sooner = List::of("Root");
     sooner.next_update = time("270101000000Z");
-    let lists = [List::of("CA").sign(&KEYS.ca), sooner.sign(&KEYS.root)];
+    let mut endless = List::of("CA");
+    endless.next_update = Vec::new();
+    let lists = [
+        List::of("CA").sign(&KEYS.ca),
+        sooner.sign(&KEYS.root),
+        endless.sign(&KEYS.ca),
+    ];
     let (anchors, _) = Anchors::new([root, ca], []).0.with_crls(lists).unwrap();
-    assert_eq!(anchors.earliest_crl_update(), Some(1_798_761_600));
-    assert_eq!(Anchors::default().earliest_crl_update(), None);
+    let overdue = |now| anchors.overdue_crls(now).collect::<Vec<_>>();
+    assert_eq!(overdue(end), []);
+    assert_eq!(overdue(end + 1), [("CN=Root", end)]);
+    assert_eq!(anchors.crls(), 3);
 }

@@ -105,6 +105,19 @@ fn revoked_certificates_are_refused() {
             Reason::EkRevoked,
         ),
         (
+            "tpm/B28 the issuer among other names",
+            |pki| {
+                pki.leaf.put(CRL_POINTS, false, lists_by("Root"));
+                let names = [&tlv(0x86, &[b"http://a"])[..], &directory("CA")[2..]].concat();
+                let names = [extension(CERTIFICATE_ISSUER, true, tlv(0x30, &[&names]))];
+                let list = List::of("Root")
+                    .with(ISSUING_POINT, true, indirect())
+                    .revoking(LEAF_SERIAL, &names);
+                listed(pki, &[(&list, &KEYS.root)]);
+            },
+            Reason::EkRevoked,
+        ),
+        (
             "the EK certificate by one of several lists of its issuer",
             |pki| {
                 let lists = [
@@ -277,6 +290,15 @@ fn with_require_every_certificate_needs_a_list_that_holds() {
         }),
     ]);
     refuse(&[
+        (
+            "a list by the issuer of lists that is not indirect",
+            |pki| {
+                pki.leaf.put(CRL_POINTS, false, lists_by("Root"));
+                listed(pki, &[(&List::of("Root"), &KEYS.root)]);
+                pki.crl_policy = CrlPolicy::Require;
+            },
+            Reason::CrlMissing,
+        ),
         (
             "a list for a point relative to its issuer",
             |pki| {

@@ -188,6 +188,11 @@ const MALFORMED: &[Refused] = &[
         Reason::MalformedCert,
     ),
     (
+        "a name that ends in an empty part",
+        |pki| pki.leaf.subject = tlv(0x30, &[&rdn("2.5.4.3", 12, "EK"), &tlv(0x31, &[])]),
+        Reason::MalformedCert,
+    ),
+    (
         "a name with a third member",
         |pki| {
             let attribute = tlv(0x30, &[&oid("2.5.4.3"), &tlv(12, &[b"CA"]), &[5, 0]]);

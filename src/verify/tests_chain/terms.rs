@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use evidence::parse_pem;
 
 use super::forge::{
-    ALTERNATIVE_NAME, BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE, bits, time, usages,
+    ALTERNATIVE_NAME, BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, Forge, KEY_USAGE, KEYS, bits, name,
+    time, usages,
 };
 use super::pki::{Pki, accept, refuse};
 use crate::{Anchor, Anchors, ChainOptions, EkCertificate, Reason, Terms, Vendor, Waiver};
@@ -68,7 +69,7 @@ fn a_waiver_excuses_one_rule_below_one_anchor() {
             pki.leaf.not_after = time("260101000000Z");
         }),
     ]);
-    let broken: [super::pki::Refused; 9] = [
+    let broken: [super::pki::Refused; 10] = [
         (
             "another rule waived",
             |pki| {
@@ -84,6 +85,17 @@ fn a_waiver_excuses_one_rule_below_one_anchor() {
                 pki.leaf.drop(EXTENDED_KEY_USAGE);
                 pki.is_root_an_anchor = false;
                 pki.anchors = vec![pki.root.sign(pki.root_signer)];
+            },
+            Reason::EkEku,
+        ),
+        (
+            "waived for an anchor of another chain",
+            |pki| {
+                waive(pki, Waiver::ExtendedKeyUsage);
+                pki.leaf.drop(EXTENDED_KEY_USAGE);
+                pki.leaf.issuer = name("Other");
+                pki.leaf_issuer = &KEYS.other;
+                pki.anchors = vec![Forge::ca("Other", &KEYS.other, "Other").sign(&KEYS.other)];
             },
             Reason::EkEku,
         ),

@@ -387,8 +387,7 @@ fn every_part_of_a_challenge_takes_entropy_of_its_own() {
 #[test]
 fn what_waits_for_an_answer_shows_no_secret() {
     let payload = prover(machine()).payload().unwrap();
-    let (_, pending) =
-        begin(&payload, &policy(), &Anchors::default(), 0, &mut Counter(0)).unwrap();
+    let (_, pending) = begin(&payload, &policy(), &Anchors::default(), 0, &mut Counter(0)).unwrap();
     let shown = format!("{pending:?}");
     assert!(shown.contains("Secret(redacted)"), "{shown}");
     for form in ["1, 2, 3, 4", "01020304", "AQIDBA"] {
