@@ -3,6 +3,8 @@
 
 rust_needed=1.88
 go_needed=1.21
+# What is built once is kept outside the checkout, keyed by version.
+cache=${TPM_ATTESTOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tpm-attestor}
 
 # Installs those of the named Debian packages that are missing.
 need_packages() {
@@ -62,6 +64,20 @@ need_rust_parts() {
     cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
     [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || rustup target add "$target"
+}
+
+# Builds a tool of cargo's in the cache, if it is not there yet. Unoptimised that takes a third of the time.
+need_cargo_tool() {
+    local name=$1 version=$2 home partial
+    home=$cache/$name-$version
+    if [ -x "$home/bin/$name" ]; then
+        return
+    fi
+    mkdir -p "$cache"
+    partial=$(mktemp -d "$home.partial.XXXXXX")
+    cargo install --locked --debug --version "$version" --root "$partial" "$name"
+    # Another run may have been faster.
+    mv -T "$partial" "$home" || rm -rf "$partial"
 }
 
 # Finds a Go toolchain that is new enough to get, by itself, the one that a module asks for.

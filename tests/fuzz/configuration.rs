@@ -19,12 +19,18 @@ pub(crate) fn hcl(data: &[u8]) {
         Err(problem) => return presentable(&problem, text),
     };
     let json = text.trim_start_matches('\u{FEFF}');
-    if json.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+    if json
+        .trim_start_matches([' ', '\t', '\r', '\n'])
+        .starts_with('{')
+    {
         let read: Result<serde_json::Value, _> = serde_json::from_str(json);
         assert!(read.is_ok(), "no JSON: {read:?}");
         let kept = json.trim_end().len() - 1;
         if json.is_char_boundary(kept) {
-            assert!(hcl::parse(&json[..kept]).is_err(), "the beginning of a document");
+            assert!(
+                hcl::parse(&json[..kept]).is_err(),
+                "the beginning of a document"
+            );
         }
     }
     within(&object, text, 0);
@@ -51,7 +57,10 @@ pub(crate) fn configuration(data: &[u8]) {
         presentable(problem, text);
     }
     let parsed = hcl::parse(text);
-    assert!(parsed.is_ok() || !problems.is_empty(), "accepted, and no configuration");
+    assert!(
+        parsed.is_ok() || !problems.is_empty(),
+        "accepted, and no configuration"
+    );
     promised(&values, &server_schema::SCHEMA);
     if let (Ok(object), true) = (&parsed, problems.is_empty()) {
         known(object, &server_schema::SCHEMA);
@@ -64,7 +73,11 @@ fn promised(values: &Values, schema: &Schema) {
         match key.kind {
             Kind::Text => drop(values.text(key.name)),
             Kind::Flag => drop(values.flag(key.name)),
-            Kind::Number => assert!(values.number(key.name).is_none_or(|number| number.value.is_finite())),
+            Kind::Number => assert!(
+                values
+                    .number(key.name)
+                    .is_none_or(|number| number.value.is_finite())
+            ),
             Kind::TextList => drop(values.texts(key.name)),
             Kind::Duration => drop(values.duration(key.name)),
             Kind::Integer { min, max } => {
@@ -73,14 +86,24 @@ fn promised(values: &Values, schema: &Schema) {
             }
             Kind::IntegerList { min, max } => {
                 let found = values.integers(key.name).unwrap_or_default();
-                assert!(found.iter().all(|integer| (min..=max).contains(&integer.value)));
+                assert!(
+                    found
+                        .iter()
+                        .all(|integer| (min..=max).contains(&integer.value))
+                );
             }
             Kind::Choice(choices) => {
                 let found = values.choice(key.name);
                 assert!(found.is_none_or(|choice| choices.contains(&choice.value)));
             }
-            Kind::Block(inner) => values.block(key.name).into_iter().for_each(|block| promised(block, inner)),
-            Kind::Blocks(inner) => values.blocks(key.name).iter().for_each(|block| promised(block, inner)),
+            Kind::Block(inner) => values
+                .block(key.name)
+                .into_iter()
+                .for_each(|block| promised(block, inner)),
+            Kind::Blocks(inner) => values
+                .blocks(key.name)
+                .iter()
+                .for_each(|block| promised(block, inner)),
         }
     }
 }
@@ -90,7 +113,9 @@ fn known(object: &Object, schema: &Schema) {
     for entry in &object.entries {
         let known = schema.keys.iter().find(|key| key.name == &*entry.key.value);
         let key = known.unwrap_or_else(|| panic!("{:?} is read by nobody", entry.key.value));
-        if let (Kind::Block(inner) | Kind::Blocks(inner), Value::Object(block)) = (key.kind, &entry.value.value) {
+        if let (Kind::Block(inner) | Kind::Blocks(inner), Value::Object(block)) =
+            (key.kind, &entry.value.value)
+        {
             known_block(block, inner);
         }
     }
@@ -103,7 +128,10 @@ fn known_block(block: &Object, schema: &'static Schema) {
 fn presentable(problem: &Problem, text: &str) {
     assert_shown(&problem.message, limits::MESSAGE_BYTES);
     let lines = u32::try_from(text.split('\n').count()).expect("a short text");
-    assert!((1..=lines).contains(&problem.line) && problem.column >= 1, "{problem}");
+    assert!(
+        (1..=lines).contains(&problem.line) && problem.column >= 1,
+        "{problem}"
+    );
 }
 
 /// Every position is in the text, and nothing is nested deeper than the limit.
@@ -163,14 +191,20 @@ fn print_value(value: &Value, out: &mut String) {
 
 /// With every `$` escaped: inside `${…}` HCL decodes no escapes.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('$', "\\u0024")
+    serde_json::Value::from(text)
+        .to_string()
+        .replace('$', "\\u0024")
 }
 
 /// Without positions.
 fn plain(object: &Object) -> String {
     let entry = |entry: &Entry| {
         let labels: Vec<_> = entry.labels.iter().map(|label| &*label.value).collect();
-        format!("{:?} {labels:?} {}", entry.key.value, plain_value(&entry.value.value))
+        format!(
+            "{:?} {labels:?} {}",
+            entry.key.value,
+            plain_value(&entry.value.value)
+        )
     };
     let entries: Vec<_> = object.entries.iter().map(entry).collect();
     format!("{{{}}}", entries.join("; "))

@@ -14,29 +14,32 @@ use tpm2_protocol::data::{TpmsAttest, TpmuAttestView};
 use verify::{EkTrust, LegacyAgents, Method, Pending, Policy, Reason, Request, begin};
 
 use crate::certificates::refused;
-use crate::machine::{ANCHORS, Counter, NOW, PKI, TRUST_DOMAIN, policy, prover, signed_part};
+use crate::der::signed_part;
+use crate::machine::{ANCHORS, Counter, NOW, PKI, TRUST_DOMAIN, policy, prover};
 use crate::parts::Parts;
 
 /// A payload as SPIRE hands it over, or one that is well formed with any contents.
 pub(crate) fn first_message(data: &[u8]) {
     let mut parts = Parts::of(data);
     let (choice, raw) = (parts.byte(), parts.byte());
-    let payload = if raw & 1 == 0 { parts.rest().to_vec() } else { offer(parts).encode() };
+    let payload = if raw & 1 == 0 {
+        parts.rest().to_vec()
+    } else {
+        offer(parts).encode()
+    };
     let policy = policy(choice);
     let judge = || begin(&payload, &policy, &ANCHORS, NOW, &mut Counter(0));
     let read = Request::read(payload.clone(), &policy).map(|request| request.is_costly(&ANCHORS));
-    match (judge(), judge()) {
-        (Ok((challenge, pending)), Ok((_, again))) => {
+    match judge() {
+        Ok((challenge, pending)) => {
             assert!(read.is_ok());
-            assert_eq!(pending.claimed_ek(), again.claimed_ek());
             let offer = Offer::decode(&payload).expect("it was read before");
             begun(&offer, &policy, &challenge, &pending);
         }
-        (Err(rejection), Err(again)) => {
-            assert_eq!(rejection, again, "the same twice");
+        Err(rejection) => {
+            assert_eq!(judge().err(), Some(rejection.clone()), "the same twice");
             refused(&rejection);
         }
-        _ => panic!("not the same twice"),
     }
 }
 
@@ -61,7 +64,11 @@ fn offer(mut parts: Parts<'_>) -> Offer {
         extension: (shape & 2 == 0).then(|| OfferExtension {
             min_version: VERSION - u32::from(shape & 4 != 0),
             max_version: VERSION + u32::from(shape & 8 != 0),
-            evidence: if shape & 16 == 0 { vec![Capability::Quote] } else { Vec::new() },
+            evidence: if shape & 16 == 0 {
+                vec![Capability::Quote]
+            } else {
+                Vec::new()
+            },
             ek_intermediates: (0..shape >> 5).map(|_| part()).collect(),
             boot_id: None,
         }),
@@ -84,15 +91,29 @@ fn begun(offer: &Offer, policy: &Policy, challenge: &[u8], pending: &Pending) {
     }
     let ak = Public::parse(&offer.ak.public).expect("a public area");
     let needed = Attributes::FIXED_TPM | Attributes::FIXED_PARENT | Attributes::RESTRICTED;
-    assert!(ak.attributes.has(needed | Attributes::SIGN | Attributes::SENSITIVE_DATA_ORIGIN));
+    assert!(
+        ak.attributes
+            .has(needed | Attributes::SIGN | Attributes::SENSITIVE_DATA_ORIGIN)
+    );
     assert!(!ak.attributes.has_any(Attributes::DECRYPT));
     assert!(ak.auth_policy.len() <= 64 && ak.name().is_some());
-    assert_ne!(ak.subject_key().map(|key| key.ek_hash()), Some(pending.claimed_ek()));
+    assert_ne!(
+        ak.subject_key().map(|key| key.ek_hash()),
+        Some(pending.claimed_ek())
+    );
     if matches!(policy.ek_trust, EkTrust::Certificate | EkTrust::Both) {
-        let sent = offer.ek.certificate.as_deref().expect("a certificate is needed");
+        let sent = offer
+            .ek
+            .certificate
+            .as_deref()
+            .expect("a certificate is needed");
         let sent = verify::EkCertificate::parse(sent).expect("it was read before");
         let issued = PKI.certify(sent.key());
-        assert_eq!(signed_part(sent.der()), signed_part(&issued), "never issued");
+        assert_eq!(
+            signed_part(sent.der()),
+            signed_part(&issued),
+            "never issued"
+        );
         assert_eq!(sent.key().ek_hash(), pending.claimed_ek());
     }
 }
@@ -110,14 +131,16 @@ pub(crate) fn last_message(data: &[u8]) {
     let binding = secret.quote_binding(&transcript);
     let prove = |evidence: Vec<u8>| {
         let proof = secret.proof(&transcript, &evidence, &[]);
-        let proof = Proof { evidence, log: None, proof };
+        let proof = Proof {
+            evidence,
+            log: None,
+            proof,
+        };
         Response::Proof(proof).encode().to_vec()
     };
     let (response, evidence) = match choice & 3 {
-        // The secret of the first generation, or not.
-        3 => (parts.rest().to_vec(), None),
-        // Nobody knows the secret.
-        0 => (parts.rest().to_vec(), None),
+        // Whoever sends it, once to a server that expects the secret itself.
+        0 | 3 => (parts.rest().to_vec(), None),
         // The EK's holder sends any document.
         1 => {
             let document = parts.rest().to_vec();
@@ -187,7 +210,10 @@ fn proven(evidence: &Evidence, prover: &Prover, binding: &[u8; 32]) {
         panic!("one bank was asked for")
     };
     let indices: BTreeSet<u8> = bank.values.keys().copied().collect();
-    assert_eq!((bank.hash, indices), (wanted[0].0, wanted[0].1.iter().copied().collect()));
+    assert_eq!(
+        (bank.hash, indices),
+        (wanted[0].0, wanted[0].1.iter().copied().collect())
+    );
     let values: Vec<_> = bank.values.values().map(Vec::as_slice).collect();
     assert!(quote.as_bytes().ends_with(&Hash::Sha256.digest(&values)));
 }
@@ -219,15 +245,19 @@ static OLD: LazyLock<Machine> = LazyLock::new(|| Machine::new(Generation::First)
 
 /// Honest exchanges.
 pub(crate) mod seeds {
-    use evidence::{Hash, PcrSelection, Response};
+    use evidence::{
+        AkTemplate, Attest, Evidence, Hash, Name, PcrSelection, Public, Response, Scheme,
+    };
+    use softtpm::{Ak, Generation, KeyKind, SoftTpm};
 
-    use super::{CURRENT, Machine, secret};
+    use super::{Machine, secret};
     use crate::machine::{PKI, exchanges};
     use crate::parts::part;
-    use softtpm::{Generation, KeyKind, SoftTpm};
 
     pub(crate) fn first_message() -> Vec<Vec<u8>> {
-        let raw = exchanges().into_iter().map(|[payload, ..]| [&[0, 0], payload.as_slice()].concat());
+        let raw = exchanges()
+            .into_iter()
+            .map(|[payload, ..]| [&[0, 0], payload.as_slice()].concat());
         let offer = |kind, ak, shape: u8| {
             let mut tpm = SoftTpm::sample(kind, ak).expect("samples");
             let certificate = PKI.certify(tpm.ek_key());
@@ -245,26 +275,95 @@ pub(crate) mod seeds {
             [&[0, 1, shape][..], &parts.concat()].concat()
         };
         let built = [
-            offer(KeyKind::P256, evidence::AkTemplate::EccP256, 0x20),
-            offer(KeyKind::Rsa2048, evidence::AkTemplate::Rsa2048, 0x02),
-            offer(KeyKind::P384, evidence::AkTemplate::EccP256, 0x02),
+            offer(KeyKind::P256, AkTemplate::EccP256, 0x20),
+            offer(KeyKind::Rsa2048, AkTemplate::Rsa2048, 0x02),
+            offer(KeyKind::P384, AkTemplate::EccP256, 0x02),
         ];
-        raw.chain(built).collect()
+        raw.chain(built).chain(near_aks()).collect()
+    }
+
+    /// Offers of an enrolled EK with AKs that are none, each for one reason.
+    fn near_aks() -> Vec<Vec<u8>> {
+        use evidence::Attributes as A;
+        let tpm = SoftTpm::sample(KeyKind::P256, AkTemplate::EccP256).expect("samples");
+        let bits = [
+            0,
+            A::FIXED_TPM,
+            A::FIXED_PARENT,
+            A::SENSITIVE_DATA_ORIGIN,
+            A::RESTRICTED,
+            A::SIGN,
+            A::DECRYPT,
+            A::X509_SIGN,
+        ];
+        let attributes = bits.map(|bits| {
+            let flip = |public: &mut Public| public.attributes.0 ^= bits;
+            tpm.ak.clone().altered(flip).expect("an AK")
+        });
+        let scheme = |public: &mut Public| public.scheme = Scheme::Null;
+        let scheme = tpm.ak.clone().altered(scheme).expect("an AK");
+        let offer = |ak: Ak| {
+            let key = part(&tpm.ek_key().spki());
+            let parts = [part(&[]), key, part(ak.public.as_bytes())];
+            [&[3, 1, 1][..], &parts.concat()].concat()
+        };
+        attributes.into_iter().chain([scheme]).map(offer).collect()
     }
 
     pub(crate) fn last_message() -> Vec<Vec<u8>> {
         let mut tpm = Machine::new(Generation::Current).prover.tpm;
         let selections = [PcrSelection::new(Hash::Sha256, &[0, 4, 7])];
         let evidence = tpm.quote(&[7; 32], &selections).expect("a quote");
-        let signed = [part(&evidence.quote), part(&evidence.encode())].concat();
         let revealed = Response::Secret(secret()).encode();
-        let honest = exchanges().into_iter().map(|[.., response]| [&[0], response.as_slice()].concat());
+        let honest = exchanges()
+            .into_iter()
+            .map(|[.., response]| [&[0], response.as_slice()].concat());
         let made = [
             [&[1], evidence.encode().as_slice()].concat(),
-            [&[2], signed.as_slice()].concat(),
             [&[3], revealed.as_slice()].concat(),
         ];
-        let _ = &*CURRENT;
-        honest.chain(made).collect()
+        honest.chain(made).chain(near_quotes(&mut tpm)).collect()
+    }
+
+    /// A quote, and some that prove less, each in one way.
+    fn near_quotes(tpm: &mut SoftTpm) -> Vec<Vec<u8>> {
+        let wanted = [PcrSelection::new(Hash::Sha256, &[0, 4, 7])];
+        let fewer = [PcrSelection::new(Hash::Sha256, &[0, 4])];
+        let other = [PcrSelection::new(Hash::Sha384, &[0, 4, 7])];
+        let values = |tpm: &SoftTpm, selections: &[PcrSelection]| Evidence {
+            quote: Vec::new(),
+            signature: Vec::new(),
+            pcrs: tpm.read_pcrs(selections),
+        };
+        let quoted = |quote: Attest, values: Evidence| {
+            [
+                &[2],
+                [part(&quote.encode()), part(&values.encode())]
+                    .concat()
+                    .as_slice(),
+            ]
+            .concat()
+        };
+        let quote = tpm.quote_structure(&[7; 32], &wanted).expect("a quote");
+        let bends: [fn(&mut Attest); 5] = [
+            |_| {},
+            |quote| quote.magic += 1,
+            |quote| quote.kind += 1,
+            |quote| quote.extra_data = vec![7; 31],
+            |quote| quote.qualified_signer = Name::from_bytes(&[0, 11]),
+        ];
+        let bent = bends.map(|bend| {
+            let mut quote = quote.clone();
+            bend(&mut quote);
+            quoted(quote, values(tpm, &wanted))
+        });
+        let less = [&fewer, &other].map(|selections| {
+            let quote = tpm.quote_structure(&[7; 32], selections).expect("a quote");
+            quoted(quote, values(tpm, selections))
+        });
+        let mut lie = values(tpm, &wanted);
+        lie.pcrs[0].values.insert(4, vec![0; 32]);
+        let lie = quoted(quote, lie);
+        bent.into_iter().chain(less).chain([lie]).collect()
     }
 }

@@ -21,18 +21,33 @@ pub(crate) fn pem(data: &[u8]) {
     };
     assert!(blocks.len() <= MAX_BLOCKS);
     let encode = |block: &evidence::PemBlock| {
-        assert_shown(&block.label, text.len());
+        // RFC 7468, section 3, without punctuation.
+        let known = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' ';
+        assert!(!block.label.is_empty() && block.label.bytes().all(known));
         encode_pem(&block.label, &block.contents)
     };
     let encoded: String = blocks.iter().map(encode).collect();
-    assert_eq!(parse_pem(&encoded, MAX_BLOCKS).as_ref(), Ok(&blocks), "what we write we read");
-    assert_eq!(parse_pem(&format!("\n{encoded} \r\n"), MAX_BLOCKS).as_ref(), Ok(&blocks));
+    assert_eq!(
+        parse_pem(&encoded, MAX_BLOCKS).as_ref(),
+        Ok(&blocks),
+        "what we write we read"
+    );
+    assert_eq!(
+        parse_pem(&format!("\n{encoded} \r\n"), MAX_BLOCKS).as_ref(),
+        Ok(&blocks)
+    );
     if let Some(less) = blocks.len().checked_sub(1) {
         assert_eq!(parse_pem(text, less), Err(Malformed::TooLong));
         let kept = text.trim_end().len() - 1;
-        assert!(parse_pem(&text[..kept], MAX_BLOCKS).is_err(), "the beginning of a block");
+        assert!(
+            parse_pem(&text[..kept], MAX_BLOCKS).is_err(),
+            "the beginning of a block"
+        );
     }
-    assert!(parse_pem(&format!("{encoded}x"), MAX_BLOCKS + 1).is_err(), "something follows");
+    assert!(
+        parse_pem(&format!("{encoded}x"), MAX_BLOCKS + 1).is_err(),
+        "something follows"
+    );
 }
 
 /// A file of CA certificates as an operator may put it.
@@ -55,19 +70,32 @@ pub(crate) fn certificate_file(data: &[u8]) {
         assert_shown(skipped.why, 128);
     }
     let nothing = collection.certificates.is_empty();
-    assert!(!nothing || !report.skipped.is_empty() || collection.skipped == report.skipped, "silent");
+    assert!(!nothing || !collection.skipped.is_empty(), "silence");
     if data.first() == Some(&0x30) || nothing {
         return;
     }
     // A file that is cut inside its last block has no certificate at all: not all but one.
-    let begin = b"-----BEGIN ";
-    let last = data.windows(begin.len()).rposition(|window| window == begin);
-    let inside = last.expect("a certificate in PEM") + begin.len();
+    let begins = |(_, line): &(usize, &[u8])| line.starts_with(b"-----BEGIN ");
+    let lines = data
+        .split_inclusive(|byte| *byte == b'\n')
+        .scan(0, |at, line| {
+            *at += line.len();
+            Some((*at, line))
+        });
+    let Some((inside, _)) = lines.filter(begins).last() else {
+        // The only block begins behind a byte order mark.
+        return;
+    };
     fs::write(&*FILE, &data[..inside]).expect("a file in memory");
     let cut = Collection::read(&FILE).expect("a file that can be read");
     assert_eq!(cut.certificates, [], "half a file");
     // A block of another kind adds nothing and takes nothing away.
-    let more = [data.trim_ascii_end(), b"\n", encode_pem("PUBLIC KEY", &[1]).as_bytes()].concat();
+    let more = [
+        data.trim_ascii_end(),
+        b"\n",
+        encode_pem("PUBLIC KEY", &[1]).as_bytes(),
+    ]
+    .concat();
     fs::write(&*FILE, more).expect("a file in memory");
     let more = Collection::read(&FILE).expect("a file that can be read");
     assert_eq!(more.certificates, collection.certificates);
@@ -76,8 +104,16 @@ pub(crate) fn certificate_file(data: &[u8]) {
 /// In memory, one for each process.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
     let memory = Path::new("/dev/shm");
-    let directory = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    directory.join(format!("fuzz-{}-{:?}.pem", std::process::id(), std::thread::current().id()))
+    let directory = if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
+    directory.join(format!(
+        "fuzz-{}-{:?}.pem",
+        std::process::id(),
+        std::thread::current().id()
+    ))
 });
 
 const MAX_BLOCKS: usize = 3;
@@ -91,11 +127,15 @@ pub(crate) mod seeds {
     pub(crate) fn pem() -> Vec<Vec<u8>> {
         let one = encode_pem("CERTIFICATE", &PKI.ca);
         let two = encode_pem("PUBLIC KEY", &[1; 100]) + &encode_pem("X 1", &[]);
-        [one, two].map(String::into_bytes).to_vec()
+        let near = two.replace("X 1", "x-1");
+        [one, two, near].map(String::into_bytes).to_vec()
     }
 
     pub(crate) fn certificate_file() -> Vec<Vec<u8>> {
-        let (root, ca) = (encode_pem("CERTIFICATE", &PKI.root), encode_pem("CERTIFICATE", &PKI.ca));
+        let (root, ca) = (
+            encode_pem("CERTIFICATE", &PKI.root),
+            encode_pem("CERTIFICATE", &PKI.ca),
+        );
         let texts = [
             format!("# Owner: IFX\n{root}\n## all\n# Owner: STM\r\n{ca}"),
             format!("{root}{}", encode_pem("EC PRIVATE KEY", &[1, 2])),

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod configuration;
+mod der;
 mod exchange;
 mod files;
 mod machine;
@@ -16,12 +17,13 @@ mod shown;
 mod structures;
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::{env, fs};
 
 /// A parser under test.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// The name of the binary, and of the file of regressions.
+    /// The name, also of the file of regressions.
     pub name: &'static str,
     /// Panics when something does not hold for an input.
     pub check: fn(&[u8]),
@@ -55,15 +57,6 @@ targets! {
 }
 
 impl Target {
-    /// The target of a name.
-    ///
-    /// # Panics
-    /// When there is none.
-    pub fn of(name: &str) -> &'static Self {
-        let found = TARGETS.iter().find(|target| target.name == name);
-        found.unwrap_or_else(|| panic!("no target {name}"))
-    }
-
     /// Inputs that once broke something.
     ///
     /// # Panics
@@ -92,15 +85,18 @@ impl Target {
     }
 }
 
-/// Makes a binary of the fuzzer's for the target of a name.
-#[macro_export]
-macro_rules! target {
-    ($name:ident) => {
-        libfuzzer_sys::fuzz_target!(
-            init: $crate::Target::of(stringify!($name)).plant(),
-            |data: &[u8]| ($crate::Target::of(stringify!($name)).check)(data)
-        );
-    };
+/// The target that the environment variable `FUZZ_TARGET` names.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn chosen() -> &'static Target {
+    static CHOSEN: LazyLock<&'static Target> = LazyLock::new(|| {
+        let name = env::var("FUZZ_TARGET").expect("FUZZ_TARGET names a target");
+        let found = TARGETS.iter().find(|target| target.name == name);
+        found.unwrap_or_else(|| panic!("no target {name}"))
+    });
+    &CHOSEN
 }
 
 #[cfg(test)]
@@ -119,17 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn every_target_has_a_binary_and_every_binary_a_target() {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz_targets");
-        let mut binaries: Vec<String> = fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
-            .collect();
-        binaries.sort_unstable();
-        let mut names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
-        names.sort_unstable();
-        assert_eq!(binaries, names);
+    fn every_target_is_described() {
+        let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/testing.md");
+        let text = fs::read_to_string(document).unwrap();
+        for target in TARGETS {
+            let name = format!("`{}`", target.name);
+            assert!(
+                text.contains(&name),
+                "docs/testing.md does not describe {name}"
+            );
+        }
     }
 
     /// Cheap and the same in every process: a fuzzer finds more, this finds it again.

@@ -11,6 +11,8 @@ use rcgen::{
 use softtpm::{Generation, Key, KeyKind, Prover, Role, SoftTpm};
 use verify::{Anchors, CrlPolicy, EkKind, EkTrust, Entropy, LegacyAgents, Policy};
 
+use crate::der::{element, integer};
+
 /// 2026-11-24 in Unix seconds.
 pub(crate) const NOW: i64 = 1_795_478_400;
 pub(crate) const TRUST_DOMAIN: &str = "example.org";
@@ -48,7 +50,11 @@ impl Pki {
         let (root, ca) = (authority("Root", 1), authority("CA", 2));
         let root_der = root.self_signed(&root_pair).expect("a root").der().to_vec();
         let root_issuer = Issuer::new(root, root_pair);
-        let ca_der = ca.signed_by(&ca_pair, &root_issuer).expect("a CA").der().to_vec();
+        let ca_der = ca
+            .signed_by(&ca_pair, &root_issuer)
+            .expect("a CA")
+            .der()
+            .to_vec();
         Self {
             root: root_der,
             ca: ca_der,
@@ -61,6 +67,11 @@ impl Pki {
 
     /// An EK certificate (TCG EK Credential Profile 2.6, section 3) in DER.
     pub(crate) fn certify(&self, ek: &SubjectKey) -> Vec<u8> {
+        self.certify_bent(ek, |_| {})
+    }
+
+    /// The same, but for one thing.
+    fn certify_bent(&self, ek: &SubjectKey, bend: fn(&mut CertificateParams)) -> Vec<u8> {
         let usage = match ek {
             SubjectKey::Rsa { .. } => KeyUsagePurpose::KeyEncipherment,
             SubjectKey::Ec { .. } => KeyUsagePurpose::KeyAgreement,
@@ -68,13 +79,51 @@ impl Pki {
         let mut parameters = parameters("EK", LEAF_SERIAL);
         parameters.is_ca = IsCa::ExplicitNoCa;
         parameters.key_usages = vec![usage];
-        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(EK_PURPOSE.to_vec())];
+        parameters.extended_key_usages = vec![purpose(1)];
         parameters.custom_extensions = vec![CustomExtension::from_oid_content(
             &ALTERNATIVE_NAME,
             alternative_name(),
         )];
+        bend(&mut parameters);
         let key = SubjectPublicKeyInfo::from_der(&ek.spki()).expect("an EK");
-        parameters.signed_by(&key, &self.issuer).expect("a certificate").der().to_vec()
+        let certificate = parameters.signed_by(&key, &self.issuer);
+        certificate.expect("a certificate").der().to_vec()
+    }
+
+    /// Certificates each of which breaks one rule of an EK certificate's.
+    pub(crate) fn near_eks(&self, ek: &SubjectKey) -> Vec<Vec<u8>> {
+        let bends: [fn(&mut CertificateParams); 11] = [
+            |leaf| leaf.key_usages.push(KeyUsagePurpose::DigitalSignature),
+            |leaf| leaf.key_usages.push(KeyUsagePurpose::KeyCertSign),
+            |leaf| leaf.key_usages.clear(),
+            |leaf| leaf.key_usages = vec![KeyUsagePurpose::DataEncipherment],
+            |leaf| leaf.extended_key_usages.push(purpose(3)),
+            |leaf| leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any],
+            |leaf| leaf.extended_key_usages.clear(),
+            |leaf| leaf.custom_extensions.clear(),
+            |leaf| leaf.is_ca = IsCa::NoCa,
+            |leaf| leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
+            |leaf| leaf.not_after = date_time_ymd(2025, 1, 1),
+        ];
+        bends.map(|bend| self.certify_bent(ek, bend)).to_vec()
+    }
+
+    /// Certificates each of which breaks one rule of a CA's.
+    pub(crate) fn near_cas(&self) -> Vec<Vec<u8>> {
+        let bends: [fn(&mut CertificateParams); 4] = [
+            |ca| ca.key_usages = vec![KeyUsagePurpose::CrlSign],
+            |ca| ca.is_ca = IsCa::ExplicitNoCa,
+            |ca| ca.is_ca = IsCa::NoCa,
+            |ca| ca.not_after = date_time_ymd(2025, 1, 1),
+        ];
+        let root = Issuer::new(authority("Root", 1), pair(&self.root_key));
+        let near = |bend: fn(&mut CertificateParams)| {
+            let mut ca = authority("CA", 2);
+            bend(&mut ca);
+            let certificate = ca.signed_by(&pair(&self.ca_key), &root);
+            certificate.expect("a certificate").der().to_vec()
+        };
+        bends.map(near).to_vec()
     }
 
     /// A list of the CA's that revokes these serial numbers.
@@ -119,7 +168,12 @@ impl Entropy for Counter {
 
 /// What an operator may have configured, by the bits of a choice.
 pub(crate) fn policy(choice: u8) -> Policy {
-    let trusts = [EkTrust::Certificate, EkTrust::Either, EkTrust::Both, EkTrust::Enrolment];
+    let trusts = [
+        EkTrust::Certificate,
+        EkTrust::Either,
+        EkTrust::Both,
+        EkTrust::Enrolment,
+    ];
     let when = |bit: u8| choice & bit != 0;
     Policy {
         trust_domain: TRUST_DOMAIN.to_owned(),
@@ -127,8 +181,16 @@ pub(crate) fn policy(choice: u8) -> Policy {
         ek_kinds: EkKind::ALL.to_vec(),
         accept_expired_ek: when(4),
         vendors: None,
-        crl_policy: if when(8) { CrlPolicy::Require } else { CrlPolicy::Use },
-        legacy_agents: if when(16) { LegacyAgents::Deny } else { LegacyAgents::Allow },
+        crl_policy: if when(8) {
+            CrlPolicy::Require
+        } else {
+            CrlPolicy::Use
+        },
+        legacy_agents: if when(16) {
+            LegacyAgents::Deny
+        } else {
+            LegacyAgents::Allow
+        },
         pcrs: vec![(Hash::Sha256, vec![0, 4, 7])],
     }
 }
@@ -156,8 +218,12 @@ pub(crate) fn exchanges() -> Vec<[Vec<u8>; 3]> {
         let mut prover = prover(ek, ak, generation);
         let payload = prover.payload().expect("an honest payload");
         let begun = verify::begin(&payload, &policy(0), &ANCHORS, NOW, &mut Counter(0));
-        let challenge = begun.unwrap_or_else(|refusal| panic!("{kind:?}: {refusal:?}")).0;
-        let response = prover.answer(&payload, &challenge).expect("an honest answer");
+        let challenge = begun
+            .unwrap_or_else(|refusal| panic!("{kind:?}: {refusal:?}"))
+            .0;
+        let response = prover
+            .answer(&payload, &challenge)
+            .expect("an honest answer");
         [payload, challenge, response]
     };
     kinds.map(exchange).to_vec()
@@ -173,7 +239,8 @@ fn parameters(name: &str, serial: u8) -> CertificateParams {
     parameters.distinguished_name.push(DnType::CommonName, name);
     parameters.serial_number = Some(SerialNumber::from(vec![serial]));
     parameters.use_authority_key_identifier_extension = true;
-    (parameters.not_before, parameters.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2040, 1, 1));
+    (parameters.not_before, parameters.not_after) =
+        (date_time_ymd(2020, 1, 1), date_time_ymd(2040, 1, 1));
     parameters
 }
 
@@ -184,8 +251,11 @@ fn authority(name: &str, serial: u8) -> CertificateParams {
     parameters
 }
 
-/// tcg-kp-EKCertificate.
-const EK_PURPOSE: [u64; 5] = [2, 23, 133, 8, 1];
+/// tcg-kp-EKCertificate is 1, tcg-kp-AIKCertificate 3.
+fn purpose(number: u64) -> ExtendedKeyUsagePurpose {
+    ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, number])
+}
+
 /// subjectAltName.
 const ALTERNATIVE_NAME: [u64; 4] = [2, 5, 29, 17];
 
@@ -204,17 +274,6 @@ fn alternative_name() -> Vec<u8> {
     element(0x30, &element(0xA4, &element(0x30, &names.concat())))
 }
 
-/// A DER element.
-pub(crate) fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let [.., high, low] = contents.len().to_be_bytes();
-    let header = match contents.len() {
-        0..0x80 => vec![tag, low],
-        0x80..0x100 => vec![tag, 0x81, low],
-        _ => vec![tag, 0x82, high, low],
-    };
-    [header, contents.to_vec()].concat()
-}
-
 /// `signed` with a good signature: a certificate or a list, whatever it says.
 pub(crate) fn sign(signer: Signer, signed: &[u8]) -> Vec<u8> {
     let key = match signer {
@@ -222,43 +281,15 @@ pub(crate) fn sign(signer: Signer, signed: &[u8]) -> Vec<u8> {
         Signer::Ca => &PKI.ca_key,
     };
     let algorithm = evidence::Algorithm::ECDSA;
-    let signature = key.sign(algorithm, Hash::Sha256, signed).expect("a signature");
+    let signature = key
+        .sign(algorithm, Hash::Sha256, signed)
+        .expect("a signature");
     let evidence::SignatureValue::Ecdsa { r, s } = signature.value else {
         unreachable!("both keys are on a curve")
     };
     let value = element(0x30, &[integer(&r), integer(&s)].concat());
     let bits = element(0x03, &[&[0], value.as_slice()].concat());
     element(0x30, &[signed, &ECDSA_WITH_SHA256, &bits].concat())
-}
-
-/// The first member of a sequence with everything around it: what a certificate's or a list's issuer signed.
-pub(crate) fn signed_part(der: &[u8]) -> &[u8] {
-    let header = header_length(der);
-    let inner = &der[header..];
-    &inner[..header_length(inner) + content_length(inner)]
-}
-
-fn header_length(der: &[u8]) -> usize {
-    match der[1] {
-        length @ 0x80.. => 2 + usize::from(length & 0x7F),
-        _ => 2,
-    }
-}
-
-fn content_length(der: &[u8]) -> usize {
-    match der[1] {
-        length @ 0x80.. => der[2..2 + usize::from(length & 0x7F)]
-            .iter()
-            .fold(0, |length, byte| length << 8 | usize::from(*byte)),
-        length => usize::from(length),
-    }
-}
-
-/// An INTEGER that is not negative.
-fn integer(bytes: &[u8]) -> Vec<u8> {
-    let digits = &bytes[bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len())..];
-    let sign: &[u8] = if digits.first().is_none_or(|byte| *byte >= 0x80) { &[0] } else { &[] };
-    element(0x02, &[sign, digits].concat())
 }
 
 /// AlgorithmIdentifier of ecdsa-with-SHA256.

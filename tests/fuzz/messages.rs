@@ -27,7 +27,12 @@ pub(crate) fn offer(data: &[u8]) {
     assert_eq!(offer.extension.is_some(), json["tpm_attestor"].is_object());
     if let Some(extension) = &mut offer.extension {
         assert!(extension.evidence.len() <= limits::CAPABILITIES);
-        assert!(extension.boot_id.as_ref().is_none_or(|id| id.len() <= limits::TEXT));
+        assert!(
+            extension
+                .boot_id
+                .as_ref()
+                .is_none_or(|id| id.len() <= limits::TEXT)
+        );
         // What is not known is not sent on.
         extension.evidence.retain(|kind| *kind == Capability::Quote);
     }
@@ -53,11 +58,18 @@ pub(crate) fn challenge(data: &[u8]) {
         for ((hash, pcrs), selection) in extension.pcrs.iter().zip(extension.selections()) {
             assert!(pcrs.len() <= limits::PCRS);
             assert_eq!(selection.bank, hash.algorithm());
-            let chosen = selection.pcrs().expect("every PCR that is read can be selected");
+            let chosen = selection
+                .pcrs()
+                .expect("every PCR that is read can be selected");
             assert_eq!(chosen, pcrs.iter().copied().collect());
         }
     }
-    one_encoding(&challenge, Challenge::encode, Challenge::decode, limits::CHALLENGE);
+    one_encoding(
+        &challenge,
+        Challenge::encode,
+        Challenge::decode,
+        limits::CHALLENGE,
+    );
 }
 
 /// The third message.
@@ -95,14 +107,21 @@ pub(crate) fn evidence_document(data: &[u8]) {
     assert!(evidence.signature.len() <= limits::SIGNATURE);
     assert!(evidence.pcrs.len() <= limits::BANKS);
     for (index, bank) in evidence.pcrs.iter().enumerate() {
-        let values = json["pcrs"][index]["values"].as_object().expect("an object");
+        let values = json["pcrs"][index]["values"]
+            .as_object()
+            .expect("an object");
         assert_eq!(values.len(), bank.values.len(), "one key for each PCR");
         for (pcr, value) in &bank.values {
             assert!(usize::from(*pcr) < limits::PCRS);
             assert_eq!(value.len(), bank.hash.size());
         }
     }
-    one_encoding(&evidence, Evidence::encode, Evidence::decode, limits::RESPONSE);
+    one_encoding(
+        &evidence,
+        Evidence::encode,
+        Evidence::decode,
+        limits::RESPONSE,
+    );
 }
 
 /// Reads a message and, where that works, another reader's view of it. What holds for each JSON
@@ -120,12 +139,19 @@ fn read<T: PartialEq + Debug>(
     let json: Value = serde_json::from_slice(data).expect("whoever reads JSON reads this");
     assert!(json.is_object());
     cut(data, decode);
-    let begin = data.iter().position(|byte| *byte == b'{').expect("an object");
+    let begin = data
+        .iter()
+        .position(|byte| *byte == b'{')
+        .expect("an object");
     let members = &data[begin + 1..];
     let with = |member: &str| decode(&[b"{", member.as_bytes(), b",", members].concat());
     for key in known {
         let lower = key.to_lowercase();
-        let other_case = if lower == *key { key.to_uppercase() } else { lower };
+        let other_case = if lower == *key {
+            key.to_uppercase()
+        } else {
+            lower
+        };
         with(&format!("\"{other_case}\":null")).expect_err("a key in another letter case");
         if json.get(key).is_some() {
             with(&format!("\"{key}\":null")).expect_err("a key twice");
@@ -141,7 +167,13 @@ fn read<T: PartialEq + Debug>(
 /// No beginning of a message is one.
 fn cut<T: Debug>(data: &[u8], decode: fn(&[u8]) -> Result<T, Malformed>) {
     let length = data.trim_ascii_end().len();
-    for kept in [0, length / 3, length / 2, length - length / 7 - 1, length - 1] {
+    for kept in [
+        0,
+        length / 3,
+        length / 2,
+        length - length / 7 - 1,
+        length - 1,
+    ] {
         decode(&data[..kept]).expect_err("the beginning of a message");
     }
 }
@@ -186,11 +218,17 @@ pub(crate) mod seeds {
     }
 
     pub(crate) fn challenge() -> Vec<Vec<u8>> {
-        exchanges().into_iter().map(|[_, challenge, _]| challenge).collect()
+        exchanges()
+            .into_iter()
+            .map(|[_, challenge, _]| challenge)
+            .collect()
     }
 
     pub(crate) fn response() -> Vec<Vec<u8>> {
-        exchanges().into_iter().map(|[.., response]| response).collect()
+        exchanges()
+            .into_iter()
+            .map(|[.., response]| response)
+            .collect()
     }
 
     pub(crate) fn evidence_document() -> Vec<Vec<u8>> {

@@ -4,11 +4,12 @@
 //! one that the rule is about. Where both accept, they must see the same fields.
 
 use evidence::{Algorithm, Attest, Attested, Curve, PcrSelection, Public, PublicKey, Scheme};
-use evidence::{Signature, Symmetric, limits, tag};
+use evidence::{Signature, Symmetric, Writer, limits, tag};
 use tpm2_protocol::TpmField;
 use tpm2_protocol::data::{
-    TpmAlgId, TpmEccCurve, TpmlPcrSelection, TpmsAttest, TpmtPublic, TpmtPublicView, TpmtSignature,
-    TpmuAttestView, TpmuPublicIdView, TpmuPublicParmsView, TpmuSignatureView,
+    TpmAlgId, TpmEccCurve, TpmlPcrSelection, TpmsAttest, TpmsAttestView, TpmtPublic,
+    TpmtPublicView, TpmtSignature, TpmuAttestView, TpmuPublicIdView, TpmuPublicParmsView,
+    TpmuSignatureView,
 };
 
 /// Why ours refuses what the other reader accepts: on purpose, each for what a verifier can use.
@@ -62,7 +63,14 @@ pub(crate) fn compare_public(data: &[u8], ours: Option<&Public>) {
     let theirs = all_of::<TpmtPublic>(data);
     match (ours, theirs) {
         (None, None) => {}
-        (Some(ours), Some(theirs)) => same_public(ours, &theirs),
+        (Some(ours), Some(theirs)) => match stricter_public(data, &theirs) {
+            // One of them reads the counter as what follows it.
+            Some(Stricter::EcdaaCounter) => {}
+            rule => {
+                unbroken(rule, data);
+                same_public(ours, &theirs);
+            }
+        },
         (None, Some(theirs)) => {
             explained(stricter_public(data, &theirs), data);
         }
@@ -81,7 +89,8 @@ fn same_public(ours: &Public, theirs: &TpmtPublicView<'_>) {
             assert_eq!(modulus, unique.data());
         }
         (PublicKey::Ecc { x, y, .. }, TpmuPublicIdView::Ecc(point)) => {
-            let sized = |bytes: &[u8]| [&[0], [bytes.len().to_be_bytes()[7]].as_slice(), bytes].concat();
+            let sized =
+                |bytes: &[u8]| [&[0], [bytes.len().to_be_bytes()[7]].as_slice(), bytes].concat();
             assert_eq!([sized(x), sized(y)].concat(), point.as_bytes());
         }
         _ => panic!("{ours:?} is of another type"),
@@ -126,13 +135,22 @@ fn odd_coordinates(parameters: &[u8], point: &[u8]) -> bool {
     let has_hash = ![Algorithm::NULL.0, Algorithm::RSAES.0].contains(&word(parameters, scheme));
     let curve = word(parameters, scheme + if has_hash { 4 } else { 2 });
     let field = Curve::from_id(curve).map_or(128, Curve::field_size);
-    let (x, rest) = point.get(2..).unwrap_or_default().split_at(usize::from(word(point, 0)));
+    let (x, rest) = point
+        .get(2..)
+        .unwrap_or_default()
+        .split_at(usize::from(word(point, 0)));
     let y = rest.get(2..).unwrap_or_default();
-    [x, y].iter().any(|part| part.len() > field || part.len() < field && part.first() == Some(&0))
+    [x, y]
+        .iter()
+        .any(|part| part.len() > field || part.len() < field && part.first() == Some(&0))
 }
 
 fn scheme_offset(parameters: &[u8]) -> usize {
-    if word(parameters, 0) == Algorithm::NULL.0 { 2 } else { 6 }
+    if word(parameters, 0) == Algorithm::NULL.0 {
+        2
+    } else {
+        6
+    }
 }
 
 fn later_public(ours: &Public) -> Option<Later> {
@@ -142,7 +160,9 @@ fn later_public(ours: &Public) -> Option<Later> {
         Scheme::Null => None,
     };
     let symmetric = match ours.symmetric {
-        Symmetric::Cipher { algorithm, mode, .. } => Some((algorithm, mode)),
+        Symmetric::Cipher {
+            algorithm, mode, ..
+        } => Some((algorithm, mode)),
         Symmetric::Null => None,
     };
     let kdf = match &ours.key {
@@ -157,7 +177,12 @@ fn later_public(ours: &Public) -> Option<Later> {
             return Some(Later::WideCurve);
         }
     }
-    let named = [Some(ours.name_alg), hash, symmetric.map(|(_, mode)| mode), kdf.map(|(_, hash)| hash)];
+    let named = [
+        Some(ours.name_alg),
+        hash,
+        symmetric.map(|(_, mode)| mode),
+        kdf.map(|(_, hash)| hash),
+    ];
     if matches!(ours.scheme, Scheme::Of { count: Some(_), .. }) {
         Some(Later::EcdaaCounter)
     } else if named.into_iter().flatten().any(unknown) {
@@ -169,7 +194,11 @@ fn later_public(ours: &Public) -> Option<Later> {
     } else {
         // XOR has a hash where ciphers have a size.
         match ours.symmetric {
-            Symmetric::Cipher { algorithm: XOR, bits, .. } if unknown(Algorithm(bits)) => Some(Later::UnknownAlgorithm),
+            Symmetric::Cipher {
+                algorithm: XOR,
+                bits,
+                ..
+            } if unknown(Algorithm(bits)) => Some(Later::UnknownAlgorithm),
             _ => None,
         }
     }
@@ -182,21 +211,33 @@ pub(crate) fn compare_attest(data: &[u8], ours: Option<&Attest>) {
         (None, None) => {}
         (Some(ours), Some(theirs)) => {
             assert_eq!(ours.kind, theirs.attest_type.value());
-            assert_eq!(ours.qualified_signer.as_bytes(), theirs.qualified_signer.data());
+            assert_eq!(
+                ours.qualified_signer.as_bytes(),
+                theirs.qualified_signer.data()
+            );
             assert_eq!(ours.extra_data, theirs.extra_data.data());
             assert_eq!(ours.firmware, theirs.firmware_version);
+            let clock = Writer::new()
+                .u64(ours.clock.clock)
+                .u32(ours.clock.reset_count)
+                .u32(ours.clock.restart_count)
+                .u8(u8::from(ours.clock.safe));
+            assert_eq!(clock.finish(), theirs.clock_info.as_bytes());
             same_body(ours, &theirs.attested);
+            unbroken(stricter_attest(data, &theirs), data);
         }
-        (None, Some(theirs)) => {
-            let long = data.len() > limits::ATTEST;
-            let extra = theirs.extra_data.data().len() > MAX_DATA;
-            let rule = long.then_some(Stricter::Long);
-            explained(rule.or(extra.then_some(Stricter::ExtraData)), data);
-        }
+        (None, Some(theirs)) => explained(stricter_attest(data, &theirs), data),
         (Some(ours), None) => {
             explained(later_attest(ours), data);
         }
     }
+}
+
+fn stricter_attest(data: &[u8], theirs: &TpmsAttestView<'_>) -> Option<Stricter> {
+    let extra = theirs.extra_data.data().len() > MAX_DATA;
+    let long = data.len() > limits::ATTEST;
+    let long = long.then_some(Stricter::Long);
+    long.or(extra.then_some(Stricter::ExtraData))
 }
 
 fn same_body(ours: &Attest, theirs: &TpmuAttestView<'_>) {
@@ -250,7 +291,9 @@ pub(crate) fn compare_signature(data: &[u8], ours: Option<&Signature>) {
         (Some(ours), Some((algorithm, theirs))) => {
             assert_eq!(ours.algorithm.0, algorithm.value());
             let bytes = match theirs {
-                TpmuSignatureView::Rsassa(value) | TpmuSignatureView::Rsapss(value) => value.as_bytes(),
+                TpmuSignatureView::Rsassa(value) | TpmuSignatureView::Rsapss(value) => {
+                    value.as_bytes()
+                }
                 TpmuSignatureView::Ecdsa(value) => value.as_bytes(),
                 _ => panic!("{ours:?} is of another scheme"),
             };
@@ -284,7 +327,9 @@ pub(crate) fn compare_selections(data: &[u8], ours: Option<&[PcrSelection]>) {
 }
 
 fn later_selections(ours: &[PcrSelection]) -> Option<Later> {
-    let unknown = ours.iter().any(|one| TpmAlgId::try_from(one.bank.0).is_err());
+    let unknown = ours
+        .iter()
+        .any(|one| TpmAlgId::try_from(one.bank.0).is_err());
     let wide = ours.iter().any(|one| one.bitmap.len() > 4);
     if unknown {
         Some(Later::UnknownAlgorithm)
@@ -293,8 +338,22 @@ fn later_selections(ours: &[PcrSelection]) -> Option<Later> {
     }
 }
 
-fn explained<R: std::fmt::Debug>(rule: Option<R>, data: &[u8]) {
-    assert!(rule.is_some(), "no rule says why the two readers differ about {}", hex::encode(data));
+/// Where ours is stricter on purpose it does refuse.
+fn unbroken(rule: Option<Stricter>, data: &[u8]) {
+    assert_eq!(
+        rule,
+        None,
+        "a rule is not enforced on {}",
+        hex::encode(data)
+    );
+}
+
+fn explained<R: Copy>(rule: Option<R>, data: &[u8]) {
+    assert!(
+        rule.is_some(),
+        "no rule says why the two readers differ about {}",
+        hex::encode(data)
+    );
 }
 
 /// What the other reader sees in `data`, if that is one structure and nothing else.

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use evidence::{AkTemplate, Challenge, Hash, Hierarchy, PcrSelection, Public};
+use evidence::{AkTemplate, Challenge, Hash, Hierarchy, PcrSelection};
 use tpm::{Activation, Auth, Created, Native, Tpm, Transport};
 
 use crate::machine::exchanges;
@@ -15,7 +15,11 @@ use crate::parts::Parts;
 pub(crate) fn tpm_response(data: &[u8]) {
     let mut parts = Parts::of(data);
     let choice = parts.byte();
-    let responses: VecDeque<_> = (0..MOST_RESPONSES).map(|_| announced(parts.next())).collect();
+    let responses: VecDeque<_> = (0..MOST_RESPONSES)
+        .map(|_| announced(parts.next()))
+        .collect();
+    // The response to TPM2_CreatePrimary names the key: by the key's own Name.
+    let named = responses[0].clone();
     let mut tpm = Native::new(Script(responses));
     // In the past: nothing is waited for.
     let now = Instant::now();
@@ -29,13 +33,16 @@ pub(crate) fn tpm_response(data: &[u8]) {
         }
         2 => {
             if let Ok(Some(key)) = tpm.persistent(0x8101_0001, now) {
-                own_name(&key.public, key.name.as_bytes());
+                assert_eq!(key.public.name(), Some(key.name));
             }
         }
         3 => {
             let template = AkTemplate::EccP256.public();
             if let Ok(created) = tpm.create_primary(Hierarchy::Endorsement, &template, &none, now) {
-                own_name(&created.key.public, created.key.name.as_bytes());
+                let name = created.key.name;
+                assert_eq!(created.key.public.name().as_ref(), Some(&name));
+                let said = named.windows(name.as_bytes().len());
+                assert!(said.into_iter().any(|said| said == name.as_bytes()));
             }
         }
         4 => {
@@ -74,10 +81,6 @@ fn activate(tpm: &mut Native, none: &Auth, now: Instant) {
     }
 }
 
-fn own_name(public: &Public, name: &[u8]) {
-    assert_eq!(public.name().as_ref().map(evidence::Name::as_bytes), Some(name));
-}
-
 /// The transport hands over whole responses: as long as their headers say.
 fn announced(response: &[u8]) -> Vec<u8> {
     let mut response = response.to_vec();
@@ -93,7 +96,9 @@ struct Script(VecDeque<Vec<u8>>);
 impl Transport for Script {
     fn exchange(&mut self, command: &[u8], _deadline: Instant) -> io::Result<Vec<u8>> {
         assert!(command.len() <= tpm::limits::MESSAGE);
-        self.0.pop_front().ok_or_else(|| io::ErrorKind::TimedOut.into())
+        self.0
+            .pop_front()
+            .ok_or_else(|| io::ErrorKind::TimedOut.into())
     }
 }
 
@@ -109,8 +114,13 @@ static AK: LazyLock<Created> = LazyLock::new(|| {
     let created = seeds::created(&AkTemplate::EccP256.public());
     let mut tpm = Native::new(Script([created].into()));
     let template = AkTemplate::EccP256.public();
-    tpm.create_primary(Hierarchy::Endorsement, &template, &Auth::default(), Instant::now())
-        .expect("a healthy response")
+    tpm.create_primary(
+        Hierarchy::Endorsement,
+        &template,
+        &Auth::default(),
+        Instant::now(),
+    )
+    .expect("a healthy response")
 });
 
 /// Responses of a healthy TPM.
@@ -136,7 +146,10 @@ pub(crate) mod seeds {
 
     pub(super) fn created(public: &Public) -> Vec<u8> {
         let name = public.name().expect("a Name");
-        let parameters = Writer::new().sized(public.as_bytes()).sized(&[1]).sized(&[2; 32]);
+        let parameters = Writer::new()
+            .sized(public.as_bytes())
+            .sized(&[1])
+            .sized(&[2; 32]);
         let ticket = parameters.u16(0x8021).u32(0x4000_000B).sized(&[3; 32]);
         authorized(&[0x80, 0, 0, 0], ticket.sized(name.as_bytes()))
     }
@@ -147,29 +160,74 @@ pub(crate) mod seeds {
         let evidence = tpm.quote(&[7; 32], &selections).expect("a quote");
         let ek = EkTemplate::L2.public(&[]);
         let name = ek.name().expect("a Name");
-        let index = Writer::new().u32(0x01C0_0002).u16(11).u32(0x6207_2001).u16(0).u16(3).finish();
+        let index = Writer::new()
+            .u32(0x01C0_0002)
+            .u16(11)
+            .u32(0x6207_2001)
+            .u16(0)
+            .u16(3)
+            .finish();
         let list = PcrSelection::encode_list(&selections);
         let values = tpm.read_pcrs(&selections).remove(0).values;
-        let values = values.values().fold(Writer::new().u32(3), |out, value| out.sized(value));
+        let values = values
+            .values()
+            .fold(Writer::new().u32(3), |out, value| out.sized(value));
         let of = |choice: u8, responses: &[Vec<u8>]| {
             let parts: Vec<_> = responses.iter().map(|response| part(response)).collect();
             [&[choice], parts.concat().as_slice()].concat()
         };
         vec![
-            of(0, &[plain(Writer::new().u8(0).u32(6).u32(1).u32(0x12C).u32(1024))]),
-            of(1, &[
-                plain(Writer::new().sized(&index).sized(&[0; 34])),
-                authorized(&[], Writer::new().sized(&[7; 3])),
-            ]),
-            of(2, &[plain(Writer::new().sized(ek.as_bytes()).sized(name.as_bytes()).sized(name.as_bytes()))]),
+            of(
+                0,
+                &[plain(
+                    Writer::new().u8(0).u32(6).u32(1).u32(0x12C).u32(1024),
+                )],
+            ),
+            of(
+                1,
+                &[
+                    plain(Writer::new().sized(&index).sized(&[0; 34])),
+                    authorized(&[], Writer::new().sized(&[7; 3])),
+                ],
+            ),
+            of(
+                2,
+                &[plain(
+                    Writer::new()
+                        .sized(ek.as_bytes())
+                        .sized(name.as_bytes())
+                        .sized(name.as_bytes()),
+                )],
+            ),
             of(3, &[created(&AkTemplate::EccP256.public())]),
-            of(4, &[plain(Writer::new().u32(1).raw(&list).raw(&values.finish()))]),
-            of(5, &[authorized(&[], Writer::new().sized(&evidence.quote).raw(&evidence.signature))]),
-            of(6, &[
-                plain(Writer::new().u32(0x0300_0000).sized(&[4; 32])),
-                authorized(&[], Writer::new().sized(&[]).u16(0x8023).u32(0x4000_0007).sized(&[])),
-                authorized(&[], Writer::new().sized(&[5; 32])),
-            ]),
+            of(
+                4,
+                &[plain(Writer::new().u32(1).raw(&list).raw(&values.finish()))],
+            ),
+            of(
+                5,
+                &[authorized(
+                    &[],
+                    Writer::new()
+                        .sized(&evidence.quote)
+                        .raw(&evidence.signature),
+                )],
+            ),
+            of(
+                6,
+                &[
+                    plain(Writer::new().u32(0x0300_0000).sized(&[4; 32])),
+                    authorized(
+                        &[],
+                        Writer::new()
+                            .sized(&[])
+                            .u16(0x8023)
+                            .u32(0x4000_0007)
+                            .sized(&[]),
+                    ),
+                    authorized(&[], Writer::new().sized(&[5; 32])),
+                ],
+            ),
         ]
     }
 }

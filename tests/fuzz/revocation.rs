@@ -8,6 +8,7 @@ use verify::{Anchors, ChainOptions, CrlPolicy, Denials, EkCertificate, Reason};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
+use crate::der::members;
 use crate::machine::{LEAF_SERIAL, NOW, PKI, Signer, sign};
 use crate::shown::assert_shown;
 
@@ -41,18 +42,29 @@ pub(crate) fn crl(data: &[u8]) {
         }
     };
     assert_eq!(anchors.crls() + foreign.len(), 2);
-    assert!(with(&der[..der.len() - 1]).is_err(), "the beginning of a list");
-    assert!(with(&[der.as_slice(), &[0]].concat()).is_err(), "something follows");
+    assert!(
+        with(&der[..der.len() - 1]).is_err(),
+        "the beginning of a list"
+    );
+    assert!(
+        with(&[der.as_slice(), &[0]].concat()).is_err(),
+        "something follows"
+    );
     if foreign.is_empty() {
         let dated = with_good_dates(&der);
         let list = CertificateRevocationList::from_der(&der).map_or_else(
             |_| CertificateRevocationList::from_der(&dated).map(|(_, list)| (list, false)),
             |(_, list)| Ok((list, true)),
         );
-        let (list, has_dates) = list.unwrap_or_else(|error| panic!("{error}: {}", hex::encode(&der)));
+        let (list, has_dates) =
+            list.unwrap_or_else(|error| panic!("{error}: {}", hex::encode(&der)));
         judged(&anchors, &list, has_dates);
     } else {
-        assert_eq!(verified(&anchors, CrlPolicy::Use), None, "nobody the operator knows revoked it");
+        assert_eq!(
+            verified(&anchors, CrlPolicy::Use),
+            None,
+            "nobody the operator knows revoked it"
+        );
     }
 }
 
@@ -61,31 +73,45 @@ fn verified(anchors: &Anchors, crl_policy: CrlPolicy) -> Option<Reason> {
         accept_expired_leaf: false,
         crl_policy,
     };
-    anchors.verify(&LEAF, &[], NOW, options).err().map(|rejection| rejection.reason)
+    anchors
+        .verify(&LEAF, &[], NOW, options)
+        .err()
+        .map(|rejection| rejection.reason)
 }
 
 /// The list with every date a good one. When an entry's certificate was revoked changes nothing, so
 /// nobody here reads that date, and another reader refuses what is no date.
 fn with_good_dates(der: &[u8]) -> Vec<u8> {
-    let mut der = der.to_vec();
-    for at in 0..der.len() {
-        let good: &[u8] = match der.get(at..at + 2) {
-            Some([0x17, 13]) => b"260101000000Z",
-            Some([0x18, 15]) => b"20260101000000Z",
-            _ => continue,
-        };
-        if let Some(date) = der.get_mut(at + 2..at + 2 + good.len()) {
-            date.copy_from_slice(good);
+    let list = 0..der.len();
+    let signed = members(der, list).remove(0);
+    let mut good = der.to_vec();
+    // Whatever is a sequence there and is no entry has no date in second place either.
+    for field in members(der, signed).into_iter().skip(3) {
+        for entry in members(der, field) {
+            let Some(date) = members(der, entry).get(1).cloned() else {
+                continue;
+            };
+            let text: &[u8] = match der[date.start..date.start + 2] {
+                [0x17, 13] => b"260101000000Z",
+                [0x18, 15] => b"20260101000000Z",
+                _ => continue,
+            };
+            good[date.start + 2..date.end].copy_from_slice(text);
         }
     }
-    der
+    good
 }
 
 /// The list is in force. Who names the issuer of an entry, and who has a scope, is left to the
 /// tables of the verifier.
 fn judged(anchors: &Anchors, list: &CertificateRevocationList<'_>, has_dates: bool) {
-    let simple = list.iter_revoked_certificates().all(|entry| entry.extensions().is_empty());
-    let names = |serial: u8| list.iter_revoked_certificates().any(|entry| entry.raw_serial() == [serial]);
+    let simple = list
+        .iter_revoked_certificates()
+        .all(|entry| entry.extensions().is_empty());
+    let names = |serial: u8| {
+        list.iter_revoked_certificates()
+            .any(|entry| entry.raw_serial() == [serial])
+    };
     let issuer = list.issuer().to_string().to_lowercase();
     let used = verified(anchors, CrlPolicy::Use);
     let expect = match issuer.as_str() {
@@ -97,9 +123,16 @@ fn judged(anchors: &Anchors, list: &CertificateRevocationList<'_>, has_dates: bo
         assert_eq!(used, expect, "{issuer}");
     }
     if used.is_some() {
-        assert_eq!(verified(anchors, CrlPolicy::Require), used, "a revocation counts in either case");
+        assert_eq!(
+            verified(anchors, CrlPolicy::Require),
+            used,
+            "a revocation counts in either case"
+        );
     } else if verified(anchors, CrlPolicy::Require).is_none() {
-        assert_eq!(issuer, "cn=ca", "only the CA's list is about the EK certificate");
+        assert_eq!(
+            issuer, "cn=ca",
+            "only the CA's list is about the EK certificate"
+        );
         let next = list.next_update().expect("a list that holds ends");
         assert!(!has_dates || list.last_update().timestamp() <= NOW && NOW <= next.timestamp());
     }
@@ -124,10 +157,21 @@ pub(crate) fn denials(data: &[u8]) {
         }
     };
     assert!(denials.len() <= lines);
-    assert_eq!(Denials::parse(&format!("{text}\n{text}")).as_ref(), Ok(&denials), "twice is once");
-    assert_eq!(Denials::parse(&format!("# x\n\n{text} # y")).as_ref(), Ok(&denials));
+    assert_eq!(
+        Denials::parse(&format!("{text}\n{text}")).as_ref(),
+        Ok(&denials),
+        "twice is once"
+    );
+    assert_eq!(
+        Denials::parse(&format!("# x\n\n{text} # y")).as_ref(),
+        Ok(&denials)
+    );
     let reversed: Vec<_> = text.lines().rev().collect();
-    assert_eq!(Denials::parse(&reversed.join("\n")).as_ref(), Ok(&denials), "in any order");
+    assert_eq!(
+        Denials::parse(&reversed.join("\n")).as_ref(),
+        Ok(&denials),
+        "in any order"
+    );
     let entries: Vec<_> = text
         .lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
@@ -137,9 +181,15 @@ pub(crate) fn denials(data: &[u8]) {
     if let Some(last) = entries.last()
         && !last.starts_with("serial:")
     {
-        assert!(Denials::parse(&last[..last.len() - 1]).is_err(), "half a hash: {last}");
+        assert!(
+            Denials::parse(&last[..last.len() - 1]).is_err(),
+            "half a hash: {last}"
+        );
     }
-    assert!(Denials::parse(&format!("{text}\nx")).is_err(), "every line counts");
+    assert!(
+        Denials::parse(&format!("{text}\nx")).is_err(),
+        "every line counts"
+    );
 }
 
 /// The serial number of the CA's certificate.
@@ -147,14 +197,18 @@ const CA_SERIAL: u8 = 2;
 
 /// Lists of the CA's and the root's, and of every form of entry.
 pub(crate) mod seeds {
-    use crate::machine::{LEAF_SERIAL, PKI, signed_part};
+    use crate::der::signed_part;
+    use crate::machine::{LEAF_SERIAL, PKI};
 
     pub(crate) fn crl() -> Vec<Vec<u8>> {
-        let lists = [&[][..], &[LEAF_SERIAL], &[1, 2, 3]].map(|serials| PKI.list(serials));
+        let lists =
+            [&[][..], &[LEAF_SERIAL], &[1, LEAF_SERIAL, 3]].map(|serials| PKI.list(serials));
         let raw = lists.iter().map(|list| [&[0], list.as_slice()].concat());
         let signed = lists.iter().map(|list| [&[1], signed_part(list)].concat());
         let root = [&[2], signed_part(&PKI.root_list)].concat();
-        raw.chain(signed).chain([root]).collect()
+        // In the CA's name, by the root.
+        let other = [&[2], signed_part(&lists[1])].concat();
+        raw.chain(signed).chain([root, other]).collect()
     }
 
     pub(crate) fn denials() -> Vec<Vec<u8>> {

@@ -14,7 +14,11 @@ pub(crate) fn assert_hidden(secret: &[u8], debug: &str) {
         return;
     }
     let decimals = format!("{secret:?}");
-    let forms = [hex::encode(secret), crate::messages::base64(secret), decimals];
+    let forms = [
+        hex::encode(secret),
+        crate::messages::base64(secret),
+        decimals,
+    ];
     for form in forms {
         assert!(!debug.contains(form.as_str()), "{debug} shows {form}");
     }

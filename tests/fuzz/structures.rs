@@ -21,7 +21,9 @@ pub(crate) fn public(data: &[u8]) {
         Err(PublicError::Malformed(malformed)) => malformed,
         other => panic!("{other:?}"),
     };
-    nothing_else(data, limits::PUBLIC, |bytes| Err(malformed(Public::parse(bytes))));
+    nothing_else(data, limits::PUBLIC, |bytes| {
+        Err(malformed(Public::parse(bytes)))
+    });
     let hash = Hash::from_algorithm(public.name_alg);
     assert_eq!(public.name().is_some(), hash.is_some());
     if let (Some(hash), Some(name)) = (hash, public.name()) {
@@ -30,7 +32,14 @@ pub(crate) fn public(data: &[u8]) {
         assert_ne!(public.qualified_name(Hierarchy::Endorsement), Some(name));
         let (attributes, policy) = (public.attributes.0, &public.auth_policy);
         let (symmetric, scheme) = (public.symmetric, public.scheme);
-        let again = Public::new(hash, attributes, policy, symmetric, scheme, public.key.clone());
+        let again = Public::new(
+            hash,
+            attributes,
+            policy,
+            symmetric,
+            scheme,
+            public.key.clone(),
+        );
         assert_eq!(again.as_bytes(), data, "the fields say everything");
     }
     if let Some(key) = public.subject_key() {
@@ -71,7 +80,9 @@ pub(crate) fn signature(data: &[u8]) {
         SignatureValue::Rsa(value) => assert!(value.len() <= limits::RSA_MODULUS),
         SignatureValue::Ecdsa { r, s } => assert!(r.len() <= 66 && s.len() <= 66),
     }
-    nothing_else(data, limits::SIGNATURE, |bytes| Signature::parse(bytes).map(drop));
+    nothing_else(data, limits::SIGNATURE, |bytes| {
+        Signature::parse(bytes).map(drop)
+    });
 }
 
 /// TPML_PCR_SELECTION, and the digest over what it selects.
@@ -94,7 +105,11 @@ pub(crate) fn pcr_selection(data: &[u8]) {
     for selection in &selections {
         let bits: u32 = selection.bitmap.iter().map(|byte| byte.count_ones()).sum();
         let Some(pcrs) = selection.pcrs() else {
-            assert!(selection.bitmap[limits::PCRS / 8..].iter().any(|byte| *byte != 0));
+            assert!(
+                selection.bitmap[limits::PCRS / 8..]
+                    .iter()
+                    .any(|byte| *byte != 0)
+            );
             continue;
         };
         assert_eq!(u32::try_from(pcrs.len()), Ok(bits), "a bit, a PCR");
@@ -105,8 +120,13 @@ pub(crate) fn pcr_selection(data: &[u8]) {
     let digest = pcr_digest(Hash::Sha256, &selections, &banks);
     assert_eq!(digest, digest_by_hand(&selections, &banks));
     let empty: [PcrBank; 0] = [];
-    let any = selections.iter().any(|selection| selection.bitmap.iter().any(|byte| *byte != 0));
-    assert!(!any || pcr_digest(Hash::Sha256, &selections, &empty).is_none(), "no value, no digest");
+    let any = selections
+        .iter()
+        .any(|selection| selection.bitmap.iter().any(|byte| *byte != 0));
+    assert!(
+        !any || pcr_digest(Hash::Sha256, &selections, &empty).is_none(),
+        "no value, no digest"
+    );
 }
 
 /// Part 3, section 18.4: H(values in the order of the selections, ascending).
@@ -116,7 +136,9 @@ fn digest_by_hand(selections: &[PcrSelection], banks: &[PcrBank]) -> Option<Vec<
         for (index, byte) in (0u8..).zip(&selection.bitmap) {
             for bit in 0..8 {
                 if byte & 1 << bit != 0 {
-                    let bank = banks.iter().find(|bank| bank.hash.algorithm() == selection.bank);
+                    let bank = banks
+                        .iter()
+                        .find(|bank| bank.hash.algorithm() == selection.bank);
                     values.extend(bank?.values.get(&(index * 8 + bit))?);
                 }
             }
@@ -131,13 +153,17 @@ fn nothing_else(data: &[u8], limit: usize, parse: impl Fn(&[u8]) -> Result<(), M
         assert_eq!(parse(&data[..kept]), Err(Malformed::Truncated), "{kept}");
     }
     let longer = [data, &[0]].concat();
-    let expect = if longer.len() > limit { Malformed::TooLong } else { Malformed::Trailing };
+    let expect = if longer.len() > limit {
+        Malformed::TooLong
+    } else {
+        Malformed::Trailing
+    };
     assert_eq!(parse(&longer), Err(expect));
 }
 
 /// What soft TPMs make.
 pub(crate) mod seeds {
-    use evidence::{AkTemplate, EkTemplate, PcrSelection, Hash, Writer, tag};
+    use evidence::{AkTemplate, EkTemplate, Hash, PcrSelection, Writer, tag};
     use evidence::{Attested, Public};
     use softtpm::{KeyKind, SoftTpm};
 
@@ -152,25 +178,43 @@ pub(crate) mod seeds {
 
     pub(crate) fn public() -> Vec<Vec<u8>> {
         let templates = EkTemplate::ALL.map(|template| template.public(&[]));
-        let eks = machines().into_iter().map(|tpm| tpm.ek_public().expect("a template"));
+        let eks = machines()
+            .into_iter()
+            .map(|tpm| tpm.ek_public().expect("a template"));
         let aks = machines().into_iter().map(|tpm| tpm.ak_public().clone());
         let bytes = |public: Public| public.as_bytes().to_vec();
-        templates.into_iter().chain(eks).chain(aks).map(bytes).collect()
+        let all = templates.into_iter().chain(eks).chain(aks);
+        all.map(bytes).chain(near()).collect()
+    }
+
+    /// Coordinates of 31 bytes, where the field has 32: one that may be, and one with a zero too many.
+    fn near() -> Vec<Vec<u8>> {
+        let template = AkTemplate::EccP256.public();
+        // Both coordinates are empty there.
+        let head = &template.as_bytes()[..template.as_bytes().len() - 4];
+        let with = |first| [&[first][..], &[7; 30]].concat();
+        let near = |x: Vec<u8>| Writer::new().raw(head).sized(&x).sized(&[7; 32]).finish();
+        vec![near(with(1)), near(with(0))]
     }
 
     pub(crate) fn attest() -> Vec<Vec<u8>> {
         let mut tpm = machines().remove(0);
-        let selections = [Hash::Sha256, Hash::Sha384].map(|hash| PcrSelection::new(hash, &[0, 7, 16]));
+        let selections =
+            [Hash::Sha256, Hash::Sha384].map(|hash| PcrSelection::new(hash, &[0, 7, 16]));
         let quote = tpm.quote_structure(&[7; 32], &selections).expect("a quote");
         let name = tpm.ak.name().expect("a Name");
         let certified = Attested::Certify {
             name: name.clone(),
             qualified_name: name,
         };
-        let certify = tpm.attest(tag::ATTEST_CERTIFY, &[1; 20], certified).expect("a structure");
+        let certify = tpm
+            .attest(tag::ATTEST_CERTIFY, &[1; 20], certified)
+            .expect("a structure");
         // TPMS_TIME_ATTEST_INFO: time, clock info, firmware.
         let time = Writer::new().raw(&[0; 8 + 8 + 4 + 4 + 1 + 8]).finish();
-        let time = tpm.attest(tag::ATTEST_TIME, &[], Attested::Other(time)).expect("a structure");
+        let time = tpm
+            .attest(tag::ATTEST_TIME, &[], Attested::Other(time))
+            .expect("a structure");
         let creation = tpm.certify_creation().expect("a creation").attestation;
         vec![quote.encode(), certify.encode(), time.encode(), creation]
     }
@@ -182,7 +226,11 @@ pub(crate) mod seeds {
 
     pub(crate) fn pcr_selection() -> Vec<Vec<u8>> {
         let of = |hash, pcrs: &[u8]| PcrSelection::new(hash, pcrs);
-        let several = [of(Hash::Sha1, &[0, 23]), of(Hash::Sha256, &[0, 4, 7]), of(Hash::Sha384, &[])];
+        let several = [
+            of(Hash::Sha1, &[0, 23]),
+            of(Hash::Sha256, &[0, 4, 7]),
+            of(Hash::Sha384, &[]),
+        ];
         vec![
             PcrSelection::encode_list(&[]),
             PcrSelection::encode_list(&several[1..2]),

@@ -1,4 +1,0 @@
-//! Fuzzes attest.
-#![no_main]
-
-fuzz::target!(attest);

@@ -1,4 +1,0 @@
-//! Fuzzes certificate.
-#![no_main]
-
-fuzz::target!(certificate);

@@ -1,4 +1,0 @@
-//! Fuzzes certificate_file.
-#![no_main]
-
-fuzz::target!(certificate_file);

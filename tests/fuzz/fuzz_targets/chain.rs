@@ -1,4 +1,0 @@
-//! Fuzzes chain.
-#![no_main]
-
-fuzz::target!(chain);

@@ -1,4 +1,0 @@
-//! Fuzzes challenge.
-#![no_main]
-
-fuzz::target!(challenge);

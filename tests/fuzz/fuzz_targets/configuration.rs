@@ -1,4 +1,0 @@
-//! Fuzzes configuration.
-#![no_main]
-
-fuzz::target!(configuration);

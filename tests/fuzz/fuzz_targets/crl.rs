@@ -1,4 +1,0 @@
-//! Fuzzes crl.
-#![no_main]
-
-fuzz::target!(crl);

@@ -1,4 +1,0 @@
-//! Fuzzes denials.
-#![no_main]
-
-fuzz::target!(denials);

@@ -1,4 +1,0 @@
-//! Fuzzes evidence_document.
-#![no_main]
-
-fuzz::target!(evidence_document);

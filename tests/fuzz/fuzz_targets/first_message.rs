@@ -1,4 +1,0 @@
-//! Fuzzes first_message.
-#![no_main]
-
-fuzz::target!(first_message);

@@ -1,4 +1,0 @@
-//! Fuzzes hcl.
-#![no_main]
-
-fuzz::target!(hcl);

@@ -1,4 +1,0 @@
-//! Fuzzes last_message.
-#![no_main]
-
-fuzz::target!(last_message);

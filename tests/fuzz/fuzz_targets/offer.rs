@@ -1,4 +1,0 @@
-//! Fuzzes offer.
-#![no_main]
-
-fuzz::target!(offer);

@@ -1,4 +1,0 @@
-//! Fuzzes pcr_selection.
-#![no_main]
-
-fuzz::target!(pcr_selection);

@@ -1,4 +1,0 @@
-//! Fuzzes pem.
-#![no_main]
-
-fuzz::target!(pem);

@@ -1,4 +1,0 @@
-//! Fuzzes public.
-#![no_main]
-
-fuzz::target!(public);

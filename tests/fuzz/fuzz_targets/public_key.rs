@@ -1,4 +1,0 @@
-//! Fuzzes public_key.
-#![no_main]
-
-fuzz::target!(public_key);

@@ -1,4 +1,0 @@
-//! Fuzzes response.
-#![no_main]
-
-fuzz::target!(response);

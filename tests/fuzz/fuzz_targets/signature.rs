@@ -1,4 +1,0 @@
-//! Fuzzes signature.
-#![no_main]
-
-fuzz::target!(signature);

@@ -1,4 +1,0 @@
-//! Fuzzes tpm_response.
-#![no_main]
-
-fuzz::target!(tpm_response);
