@@ -192,7 +192,7 @@ async fn headers_are_bounded_however_they_are_packed() {
     ]
     .concat();
     packed.extend(large.as_bytes());
-    packed.extend([0xBE; 60_000]);
+    packed.extend(vec![0xBE; 60_000]);
     for (name, block) in [
         ("plain headers", [block(ATTEST), plain].concat()),
         ("packed headers", [block(ATTEST), packed].concat()),
@@ -322,16 +322,18 @@ async fn streams_dropped_before_they_were_seen_end_nothing_else() {
     );
     scene.signal(Signal::CONT);
     assert!(host.serves().await, "the connection is gone");
-    let most = if is_full() { 200_000 } else { 5000 };
-    for _ in 0..most / 100 {
-        let mut bytes = Vec::new();
-        for _ in 0..100 {
-            let (stream, begin) = host.short(ATTEST);
-            bytes.extend([begin, frame(RST_STREAM, 0, stream, &CANCEL)].concat());
+    // No host gets further ahead of its plugin than by what the plugin takes as cancelled unseen.
+    for _ in 0..if is_full() { 50 } else { 2 } {
+        for _ in 0..40 {
+            let mut bytes = Vec::new();
+            for _ in 0..100 {
+                let (stream, begin) = host.short(ATTEST);
+                bytes.extend([begin, frame(RST_STREAM, 0, stream, &CANCEL)].concat());
+            }
+            assert!(host.send(&bytes).await);
         }
-        assert!(host.send(&bytes).await);
+        assert!(host.serves().await, "the connection is gone");
     }
-    assert!(host.serves().await, "the connection is gone");
     drop(host);
     scene.unharmed("a flood of resets").await;
 }

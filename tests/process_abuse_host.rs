@@ -159,7 +159,7 @@ async fn it_ends_when_its_host_is_killed_mid_attestation() {
 /// Lines in the pipe, which must all be whole.
 fn drained(pipe: &mut impl std::io::Read) -> Vec<Entry> {
     let mut bytes = Vec::new();
-    let mut piece = [0; 64 << 10];
+    let mut piece = vec![0; 64 << 10];
     while let Ok(read) = pipe.read(&mut piece) {
         bytes.extend(&piece[..read]);
     }

@@ -229,7 +229,7 @@ impl Hostile {
         };
         let payload = prover.payload().unwrap();
         match self {
-            Self::Garbage => exchange.payload(&[b'['; 60_000]).await,
+            Self::Garbage => exchange.payload(&vec![b'['; 60_000]).await,
             Self::TooLarge => exchange.payload(&vec![b' '; 4 << 20]).await,
             Self::OutOfTurn => exchange.respond(&payload).await,
             _ => exchange.payload(&payload).await,

@@ -155,11 +155,11 @@ async fn damaged_ca_files_leave_the_last_good_ones_in_force() {
     let write = |bytes: &[u8]| fs::write(&file, bytes).unwrap();
     let damages: [(&str, &dyn Fn()); 5] = [
         ("tpm/J04 half of it", &|| {
-            write(&maker.certificate[..maker.certificate.len() / 2])
+            write(&maker.certificate[..maker.certificate.len() / 2]);
         }),
         ("tpm/J04 nothing in it", &|| write(b"")),
         ("tpm/J04 something else", &|| {
-            write(b"-----BEGIN CERTIFICATE-----\nAAAA")
+            write(b"-----BEGIN CERTIFICATE-----\nAAAA");
         }),
         ("tpm/J04 a link to nowhere", &|| {
             fs::rename(&file, &aside).unwrap();

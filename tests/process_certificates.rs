@@ -128,7 +128,7 @@ impl Authority {
 }
 
 /// The serial number of a certificate whose length takes two octets, as it stands.
-pub(crate) fn serial(certificate: &[u8]) -> &[u8] {
+fn serial(certificate: &[u8]) -> &[u8] {
     const HEADERS: usize = 13;
     let length = usize::from(certificate[HEADERS + 1]);
     assert_eq!(certificate[HEADERS], 0x02, "an INTEGER");

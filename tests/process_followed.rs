@@ -17,20 +17,20 @@ fn told<'a>(log: &'a [Entry], message: &str) -> Vec<&'a Entry> {
         .collect()
 }
 
-/// How often a reload was counted with this status.
-fn reloads(server: &Loaded, status: &str) -> usize {
+/// How often a reload of this kind was counted with this status.
+fn reloads(server: &Loaded, kind: &str, status: &str) -> usize {
     let measured = server.measurements();
     let of_status = measured.iter().filter(|recorded| {
-        recorded.key == ["node_attestor", "tpm", "anchors_reload"]
+        recorded.key == ["node_attestor", "tpm", kind]
             && recorded.labels == [("status".to_owned(), status.to_owned())]
             && matches!(recorded.measured, Measured::Counter(by) if by > 0.0)
     });
     of_status.count()
 }
 
-async fn reloaded(server: &Loaded, status: &str) {
+async fn reloaded(server: &Loaded, kind: &str, status: &str) {
     let deadline = Instant::now() + LIMIT;
-    while reloads(server, status) == 0 {
+    while reloads(server, kind, status) == 0 {
         assert!(
             Instant::now() < deadline,
             "no reload was counted as {status}"
@@ -78,11 +78,11 @@ async fn changed_files_are_taken_over_told_and_counted() {
 
     records.trust(&second.certificate);
     fs::write(records.cas().join("README"), "no certificate").unwrap();
-    reloaded(&server, "ok").await;
+    reloaded(&server, "anchors_reload", "ok").await;
     attest(&server, &mut prover).await.unwrap();
 
     fs::remove_dir_all(records.cas()).unwrap();
-    reloaded(&server, "failed").await;
+    reloaded(&server, "anchors_reload", "failed").await;
     // The last good ones stay in force.
     attest(&server, &mut prover).await.unwrap();
 
@@ -96,12 +96,46 @@ async fn changed_files_are_taken_over_told_and_counted() {
 }
 
 #[tokio::test]
+async fn a_changed_deny_list_is_taken_over_told_and_counted() {
+    let records = Records::new();
+    let denied = records.cas().with_file_name("denied");
+    fs::write(&denied, "").unwrap();
+    let mut prover = machine();
+    records.enrol(prover.tpm.ek_hash());
+    // Without anchors: the deny list alone is followed.
+    let text = format!(
+        "ek_deny_path = \"{}\"\nreload_interval = \"100ms\"",
+        denied.display()
+    );
+    let server = configured(Side::Server, &records.enrolment(&text)).await;
+    attest(&server, &mut prover).await.unwrap();
+
+    fs::write(&denied, prover.tpm.ek_hash().hex()).unwrap();
+    reloaded(&server, "denials_reload", "ok").await;
+    assert!(attest(&server, &mut prover).await.is_err());
+
+    fs::write(&denied, "no entry").unwrap();
+    reloaded(&server, "denials_reload", "failed").await;
+    // The last good one stays in force.
+    assert!(attest(&server, &mut prover).await.is_err());
+
+    let log = unload(server).await;
+    let taken = told(&log, "took over the changed deny list");
+    assert!(taken.iter().any(|entry| entry.fields["entries"] == 1));
+    let failed = told(&log, "cannot take over the deny list");
+    assert!(failed.iter().all(|entry| entry.level == "error"));
+    assert!(!failed.is_empty() && !field(failed[0], "error").is_empty());
+}
+
+#[tokio::test]
 async fn files_are_not_looked_at_before_their_time() {
     let records = Records::new();
     let server = configured(Side::Server, &records.anchors("reload_interval = \"10m\"")).await;
     change(&records.cas());
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!((reloads(&server, "ok"), reloads(&server, "failed")), (0, 0));
+    for status in ["ok", "failed"] {
+        assert_eq!(reloads(&server, "anchors_reload", status), 0, "{status}");
+    }
     let log = unload(server).await;
     assert!(told(&log, "took over").is_empty());
 }

@@ -1,6 +1,7 @@
 //! The plugins as processes: loaded as SPIRE loads them, judged by what they say on their sockets and in their logs.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "tests fail by panicking"

@@ -173,6 +173,7 @@ mod tests {
             store.refresh().unwrap(),
             DenialRefresh::Reloaded { entries: 1 }
         );
+        assert_eq!(store.refresh().unwrap(), DenialRefresh::Unchanged);
         for damage in [HASH.get(..20).unwrap(), "", "cert:"] {
             fs::write(&path, damage).unwrap();
             assert!(store.refresh().is_err(), "{damage:?}");
@@ -188,5 +189,23 @@ mod tests {
             store.refresh().unwrap(),
             DenialRefresh::Reloaded { entries: 0 }
         );
+    }
+
+    /// Gone, back as it was, and gone again: two errors.
+    #[test]
+    fn an_error_that_comes_again_is_told_again() {
+        let dir = TempDir::new().unwrap();
+        let (path, held) = (dir.path().join("deny/list"), dir.path().join("deny"));
+        fs::create_dir(&held).unwrap();
+        fs::write(&path, format!("{HASH}\n")).unwrap();
+        let store = DenialStore::open(&path).unwrap();
+        let away = dir.path().join("away");
+        for _ in 0..2 {
+            fs::rename(&held, &away).unwrap();
+            assert!(store.refresh().is_err());
+            assert_eq!(store.refresh().unwrap(), DenialRefresh::Unchanged, "told");
+            fs::rename(&away, &held).unwrap();
+            assert_eq!(store.refresh().unwrap(), DenialRefresh::Unchanged);
+        }
     }
 }

@@ -230,6 +230,23 @@ fn an_error_is_told_once_for_each_change() {
     assert_eq!(reloaded(&store), Some(1));
 }
 
+/// Gone, back as it was, and gone again: two errors.
+#[test]
+fn an_error_that_comes_again_is_told_again() {
+    let dir = TempDir::new().unwrap();
+    let (path, away) = (dir.path().join("cas"), dir.path().join("away"));
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("a.pem"), ca("a").0).unwrap();
+    let (store, _) = open(&path, None);
+    for _ in 0..2 {
+        fs::rename(&path, &away).unwrap();
+        assert!(store.refresh().is_err());
+        assert!(matches!(store.refresh(), Ok(Refresh::Unchanged)), "told");
+        fs::rename(&away, &path).unwrap();
+        assert!(matches!(store.refresh(), Ok(Refresh::Unchanged)));
+    }
+}
+
 #[test]
 fn a_pinned_bundle_is_that_file_or_none() {
     let dir = TempDir::new().unwrap();

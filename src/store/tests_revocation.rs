@@ -219,6 +219,9 @@ fn a_directory_without_lists_is_good_until_it_had_some() {
     assert_eq!(report.crls, 0);
     files.write("crls/a.pem", maker.list(2040, &[]));
     assert_eq!(reloaded(&store).crls, 1);
+    fs::remove_file(files.path("crls/a.pem")).unwrap();
+    let refused = store.refresh().unwrap_err();
+    assert!(matches!(refused, NotLoaded::Emptied { .. }), "{refused}");
 }
 
 /// One file will do.

@@ -68,13 +68,18 @@ fn common_divisor(a: u32, b: u32) -> u32 {
 pub(crate) mod tests {
     use super::*;
 
-    /// A number of 2,048 bits that is 65537^exponent modulo M: M shifted to the top, plus the power.
+    /// A number of 2,048 bits that is 65537^exponent modulo M.
     pub(crate) fn flawed_modulus(exponent: u32) -> Vec<u8> {
+        flawed_modulus_of(256, exponent)
+    }
+
+    /// The same of any size in bytes: M shifted to the top, plus the power.
+    fn flawed_modulus_of(size: usize, exponent: u32) -> Vec<u8> {
         let primorial = PRIMES
             .iter()
             .fold(vec![2], |product, prime| times(&product, *prime));
         let top = times(&primorial, 16);
-        let mut modulus = [vec![0; 256 - top.len()], top].concat();
+        let mut modulus = [vec![0; size - top.len()], top].concat();
         let power = (0..exponent).fold(vec![1], |power, _| times(&power, 65_537));
         for (to, from) in modulus.iter_mut().zip(power) {
             assert_eq!(*to, 0, "the parts do not overlap");
@@ -108,6 +113,16 @@ pub(crate) mod tests {
                 (256, 1, 1)
             );
             assert!(has_roca_fingerprint(&modulus), "65537^{exponent}");
+        }
+    }
+
+    #[test]
+    fn flawed_moduli_of_odd_sizes_are_found() {
+        for size in [255, 257] {
+            let mut modulus = flawed_modulus_of(size, 100);
+            assert!(has_roca_fingerprint(&modulus), "{size}");
+            modulus[0] ^= 1;
+            assert!(!has_roca_fingerprint(&modulus), "{size}");
         }
     }
 

@@ -73,9 +73,11 @@ fn run(options: &Options) -> Result<bool> {
     let reach = trial::trace(&programs, &place.scratch, &|_| true)?;
     let passed = reach.tests();
     eprintln!("{}: {passed} tests pass without a mutant", clock(started));
+    let processes = options.processes.then(|| processes(&mut place, started));
+    let processes = processes.transpose()?;
     let mut outcomes = try_all(&chosen, &programs, &reach, options, started)?;
-    if options.processes {
-        judge_by_processes(&mut place, &mut outcomes, options, started)?;
+    if let Some((programs, reach)) = processes {
+        try_again(&mut outcomes, &programs, &reach, options, started)?;
     }
     Ok(conclude(&survivors, &outcomes, mutants, started))
 }
@@ -117,28 +119,34 @@ impl Drop for Place {
     }
 }
 
-/// Tries again, on the tests of the plugin as a process, what the server's own tests leave.
-fn judge_by_processes(
-    place: &mut Place,
-    outcomes: &mut Vec<(&Mutant, Outcome)>,
-    options: &Options,
-    started: Instant,
-) -> Result<()> {
+/// The tests of the server as a process, and what they reach.
+fn processes(place: &mut Place, started: Instant) -> Result<(Vec<Program>, Reach)> {
     place.compile(&PLUGINS)?;
     let (_, programs) = place.compile(&PROCESS_TESTS)?;
     let of_the_server = |test: &str| OF_THE_SERVER.iter().any(|name| test.starts_with(name));
     let reach = trial::trace(&programs, &place.scratch, &of_the_server)?;
+    let passed = reach.tests();
     eprintln!(
-        "{}: {} tests of processes pass without a mutant",
-        clock(started),
-        reach.tests()
+        "{}: {passed} tests of processes pass without a mutant",
+        clock(started)
     );
+    Ok((programs, reach))
+}
+
+/// Tries on the tests of processes what the server's own tests leave.
+fn try_again(
+    outcomes: &mut Vec<(&Mutant, Outcome)>,
+    programs: &[Program],
+    reach: &Reach,
+    options: &Options,
+    started: Instant,
+) -> Result<()> {
     let left: Vec<_> = outcomes
         .iter()
         .filter(|(mutant, outcome)| mutant.package() == "server" && is_alive(*outcome))
         .map(|(mutant, _)| *mutant)
         .collect();
-    let again = try_all(&left, &programs, &reach, options, started)?;
+    let again = try_all(&left, programs, reach, options, started)?;
     outcomes.retain(|(mutant, _)| left.iter().all(|again| again.number != mutant.number));
     outcomes.extend(again);
     outcomes.sort_by_key(|(mutant, _)| mutant.number);
@@ -226,13 +234,15 @@ fn clock(started: Instant) -> String {
 }
 
 /// What the tests of processes run.
-const PLUGINS: [&str; 6] = ["build", "--bins", "-p", "agent", "-p", "server"];
+const PLUGINS: [&str; 8] = [
+    "build", "--bins", "-p", "agent", "-p", "ctl", "-p", "server",
+];
 
 /// The tests that judge what the server's own tests leave.
 const PROCESS_TESTS: [&str; 6] = ["test", "--no-run", "-p", "tests", "--test", "process"];
 
 /// Those of them that load a server and do not take long.
-const OF_THE_SERVER: [&str; 8] = [
+const OF_THE_SERVER: [&str; 9] = [
     "process_abuse_streams::attestations_cancelled_at_any_moment",
     "process_configuration::",
     "process_contract::",
@@ -241,6 +251,7 @@ const OF_THE_SERVER: [&str; 8] = [
     "process_limits::",
     "process_refusals::",
     "process_replays::",
+    "process_trust::",
 ];
 
 /// Mutants between two lines of progress.

@@ -135,6 +135,21 @@ fn texts_are_cut_at_their_limits() {
 }
 
 #[test]
+fn distribution_points_are_looked_at_up_to_a_number() {
+    let point = |number: u8| {
+        let location = tlv(0x86, &[&[b'u', number]]);
+        tlv(0x30, &[&tlv(0xA0, &[&tlv(0xA0, &[&location])])])
+    };
+    let points = |count: u8| {
+        let points: Vec<_> = (0..count).flat_map(point).collect();
+        let leaf = Forge::ek("CA").with("2.5.29.31", false, tlv(0x30, &[&points]));
+        let read = EkCertificate::parse(&leaf.sign(&KEYS.ca)).unwrap();
+        read.certificate().extensions.crl_points.len()
+    };
+    assert_eq!([7, 8, 9, 20].map(points), [7, 8, 8, 8]);
+}
+
+#[test]
 fn what_is_not_critical_may_be_malformed_or_narrow() {
     accept(&[
         ("a malformed location of the issuer", |pki| {
@@ -327,6 +342,10 @@ fn rsa_signatures_are_by_the_hash_that_is_named() {
             let is_by = read.is_by(&key, b"signed", &signature);
             assert_eq!(is_by, made == named, "made by {made}, named {named}");
         }
+        let sha1 = pkcs1(5);
+        let (_, identifier) = AlgorithmIdentifier::from_der(&sha1).unwrap();
+        let read = CertificateSignature::read(&identifier).unwrap();
+        assert!(!read.is_by(&key, b"signed", &signature), "SHA-1 named");
     }
 }
 
