@@ -128,6 +128,28 @@ async fn a_changed_deny_list_is_taken_over_told_and_counted() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_taken_over_out_of_date_is_told() {
+    let maker = Authority::new("Maker");
+    let records = Records::new();
+    records.trust(&maker.certificate);
+    let lists = records.cas().with_file_name("lists");
+    fs::create_dir(&lists).unwrap();
+    let text = format!(
+        "crl_path = \"{}\"\nreload_interval = \"100ms\"",
+        lists.display()
+    );
+    let server = configured(Side::Server, &records.anchors(&text)).await;
+    fs::write(lists.join("maker.crl"), maker.revoke(&[], -1)).unwrap();
+    reloaded(&server, "anchors_reload", "ok").await;
+    // Told with the look that took it over.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let log = unload(server).await;
+    let overdue = told(&log, "a revocation list is out of date");
+    assert_eq!((overdue.len(), overdue[0].level.as_str()), (1, "warn"));
+    assert_eq!(field(overdue[0], "issuer"), "CN=Maker");
+}
+
+#[tokio::test]
 async fn files_are_not_looked_at_before_their_time() {
     let records = Records::new();
     let server = configured(Side::Server, &records.anchors("reload_interval = \"10m\"")).await;

@@ -228,6 +228,21 @@ mod tests {
     }
 
     #[test]
+    fn only_a_look_up_elsewhere_may_wait() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let absent = directory.path().join("absent");
+        let may_wait = |hashes: &std::path::Path| {
+            Settings::with_defaults("example.org", "", [directory.path(), hashes])
+                .unwrap()
+                .look_up_may_wait()
+        };
+        assert!(!may_wait(&absent), "no allow-list");
+        assert!(!may_wait(directory.path()));
+        // What is no file system of disks or memory is taken for one of a network.
+        assert!(may_wait(std::path::Path::new("/proc/self/fdinfo")));
+    }
+
+    #[test]
     fn a_panic_while_verifying_is_a_refusal_and_our_own_fault() {
         for takes_long in [false, true] {
             let attestor = attestor();

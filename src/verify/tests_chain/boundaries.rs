@@ -20,7 +20,7 @@ use crate::der::{self, Element, is_der};
 use crate::distinguished_name::DistinguishedName;
 use crate::key::sound_key;
 use crate::signature::{SigningScheme, verify_signature};
-use crate::{EkCertificate, Reason, parse_public_key};
+use crate::{Anchors, EkCertificate, Reason, parse_public_key};
 
 /// A certificate of `size` bytes; RSA signatures all have one length.
 fn sized(size: usize) -> Vec<u8> {
@@ -209,6 +209,23 @@ fn an_anchor_found_when_no_check_is_left_vouches_for_nothing() {
         (outcome.unwrap_err().reason, checks),
         (Reason::ChainLimit, 32)
     );
+}
+
+#[test]
+fn a_search_is_long_among_many_or_large_keys() {
+    let leaf = EkCertificate::parse(&Forge::ek("CA").sign(&KEYS.ca)).unwrap();
+    let is_long = |signers: &[&Signer]| {
+        let anchors = signers
+            .iter()
+            .map(|signer| Forge::ca("CA", signer, "CA").sign(signer));
+        Anchors::new(anchors, []).0.may_search_long(&leaf)
+    };
+    let third = fresh_signer();
+    assert!(!is_long(&[]));
+    assert!(!is_long(&[&KEYS.ca, &KEYS.other]));
+    assert!(is_long(&[&KEYS.ca, &KEYS.other, &third]));
+    assert!(!is_long(&[&KEYS.rsa]));
+    assert!(is_long(&[&KEYS.root]), "P-384");
 }
 
 #[test]
