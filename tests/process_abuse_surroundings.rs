@@ -152,6 +152,7 @@ async fn damaged_ca_files_leave_the_last_good_ones_in_force() {
     .await;
     let file = records.cas().join("0.der");
     let aside = records.cas().join("..0.der");
+    let elsewhere = TempDir::new().unwrap();
     let write = |bytes: &[u8]| fs::write(&file, bytes).unwrap();
     let damages: [(&str, &dyn Fn()); 5] = [
         ("tpm/J04 half of it", &|| {
@@ -162,11 +163,12 @@ async fn damaged_ca_files_leave_the_last_good_ones_in_force() {
             write(b"-----BEGIN CERTIFICATE-----\nAAAA");
         }),
         ("tpm/J04 a link to nowhere", &|| {
-            fs::rename(&file, &aside).unwrap();
-            std::os::unix::fs::symlink("/does/not/exist", &file).unwrap();
+            // In one step: a file that is gone is a certificate that was taken out.
+            std::os::unix::fs::symlink("/does/not/exist", &aside).unwrap();
+            fs::rename(&aside, &file).unwrap();
         }),
         ("tpm/J04 no directory", &|| {
-            fs::remove_dir_all(records.cas()).unwrap();
+            fs::rename(records.cas(), elsewhere.path().join("cas")).unwrap();
         }),
     ];
     for (name, damage) in damages {
