@@ -5,10 +5,11 @@ use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use evidence::{Challenge, Transcript, VERSION};
+use evidence::{Capability, Challenge, ChallengeExtension, Offer, Transcript, VERSION};
 use plugin::{AgentAttestor, AgentExchange, Core, Plugin, Problem, Purpose, Status};
 
 use crate::config::{LegacyServers, Settings};
+use crate::event_log::EventLog;
 use crate::failure::Failure;
 use crate::worker::{Question, QuoteWanted, Worker};
 
@@ -32,6 +33,7 @@ impl Attestor {
     fn question(
         &self,
         settings: &Settings,
+        offer: &Offer,
         payload: &[u8],
         challenge: &[u8],
     ) -> Result<Question, Failure> {
@@ -45,6 +47,7 @@ impl Attestor {
                 Some(QuoteWanted {
                     transcript: Transcript::new(&settings.trust_domain, payload, challenge),
                     selections: extension.selections(),
+                    log: wanted_log(settings, offer, &extension)?,
                 })
             }
             None => {
@@ -81,6 +84,9 @@ impl Plugin for Attestor {
     }
 
     async fn apply(&self, settings: &Arc<Settings>) -> Result<(), Status> {
+        if let Some(log) = &settings.event_log {
+            log.announce();
+        }
         self.worker.prepare(Arc::clone(settings));
         Ok(())
     }
@@ -96,10 +102,98 @@ impl AgentAttestor for Attestor {
         let payload = offer.encode();
         exchange.payload(payload.clone()).await?;
         let challenge = exchange.challenge().await?;
-        let question = self.question(&settings, &payload, &challenge)?;
+        let question = self.question(&settings, &offer, &payload, &challenge)?;
         let response = self.worker.answer(settings, question).await?;
         // What the transport keeps of it cannot be erased.
         exchange.respond(take(&mut *response.encode())).await?;
         Ok(())
+    }
+}
+
+/// The log that the challenge asks for; only one that was offered.
+fn wanted_log(
+    settings: &Settings,
+    offer: &Offer,
+    asked: &ChallengeExtension,
+) -> Result<Option<EventLog>, Failure> {
+    let extension = offer.extension.as_ref();
+    let offered = extension.is_some_and(|offered| offered.evidence.contains(&Capability::Log));
+    match &settings.event_log {
+        _ if !asked.log => Ok(None),
+        Some(log) if offered => Ok(Some(log.clone())),
+        _ => Err(Failure::LogNotOffered),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::{AttestationKey, Credential, EndorsementKey, Hash, OfferExtension};
+
+    use super::*;
+
+    /// A key of the machine is not needed to understand what is asked.
+    fn offer(evidence: Vec<Capability>) -> Offer {
+        Offer {
+            ek: EndorsementKey {
+                certificate: None,
+                public_key: Some(vec![1]),
+            },
+            ak: AttestationKey {
+                public: vec![2],
+                creation: None,
+            },
+            extension: Some(OfferExtension {
+                min_version: VERSION,
+                max_version: VERSION,
+                evidence,
+                ek_intermediates: Vec::new(),
+                boot_id: None,
+            }),
+        }
+    }
+
+    fn challenge(log: bool) -> Vec<u8> {
+        Challenge {
+            credential: Credential::from_wire(vec![0, 1, 9], vec![0, 1, 8]).unwrap(),
+            extension: Some(ChallengeExtension {
+                version: VERSION,
+                nonce: [3; 32],
+                pcrs: vec![(Hash::Sha256, vec![7])],
+                log,
+            }),
+        }
+        .encode()
+    }
+
+    #[test]
+    fn a_log_is_given_only_where_it_was_offered_and_is_asked_for() {
+        let attestor = Attestor::new().unwrap();
+        let (with, without) = ("", "device = \"unix:/run/tpm\"");
+        let quote = || vec![Capability::Quote];
+        let both = || vec![Capability::Quote, Capability::Log];
+        for (configuration, offered, asked, expect) in [
+            (with, both(), true, Some(true)),
+            (with, both(), false, Some(false)),
+            (with, quote(), false, Some(false)),
+            // The file may have appeared since.
+            (with, quote(), true, None),
+            (without, quote(), true, None),
+            (without, both(), true, None),
+        ] {
+            let settings =
+                Settings::build("example.org", configuration, Purpose::Validate).unwrap();
+            let asking = challenge(asked);
+            let question = attestor.question(&settings, &offer(offered), b"payload", &asking);
+            let outcome = match question {
+                Ok(question) => {
+                    let log = question.quote.unwrap().log;
+                    assert!(log.is_none() || log == settings.event_log);
+                    Some(log.is_some())
+                }
+                Err(Failure::LogNotOffered) => None,
+                Err(other) => panic!("{other:?}"),
+            };
+            assert_eq!(outcome, expect, "{configuration} {asked}");
+        }
     }
 }

@@ -7,83 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evidence::AkTemplate;
-use hcl::{Key, Kind, Moved, Problem, Schema, Values};
+use hcl::{Problem, Values};
 use plugin::Purpose;
 use tpm::{Address, Auth, BadAddress, EkChoice};
 
-/// The keys of `plugin_data`.
-pub const SCHEMA: Schema = Schema {
-    keys: &[
-        Key {
-            name: "device",
-            kind: Kind::Text,
-            default: "`\"/dev/tpmrm0\"`",
-            doc: "Where the TPM is: a device path, `unix:PATH` or `tcp:IP:PORT` (a software TPM). `/dev/tpm0` has no resource manager and is used only when named here. A build with libtss2 (feature `tss`) also takes `tss:` and a TCTI, and needs `TSS2_LOG=all+NONE` in SPIRE Agent's environment, since the library logs to stderr otherwise.",
-        },
-        Key {
-            name: "ek",
-            kind: Kind::Choice(&[
-                "auto", "rsa", "ecc", "L-1", "L-2", "H-1", "H-2", "H-3", "H-4", "H-6", "H-7",
-            ]),
-            default: "`\"auto\"`",
-            doc: "Which endorsement key identifies the machine. `auto`: RSA-2048 with a certificate, else ECC with a certificate, else RSA-2048 by the default template. The other names are those of the EK Credential Profile.",
-        },
-        Key {
-            name: "ek_cert_path",
-            kind: Kind::Text,
-            default: "none",
-            doc: "File with the EK certificate (PEM or DER), for a TPM that holds none.",
-        },
-        Key {
-            name: "ak",
-            kind: Kind::Choice(&["ecc", "rsa"]),
-            default: "`\"ecc\"`",
-            doc: "The attestation key: ECDSA P-256, or RSA-2048 for servers of the community TPM plugin up to 1.9.",
-        },
-        Key {
-            name: "endorsement_auth_path",
-            kind: Kind::Text,
-            default: "none: the authorisation is empty",
-            doc: "File with the endorsement hierarchy's authorisation; one newline at its end is cut. A file that everybody may read is refused.",
-        },
-        Key {
-            name: "owner_auth_path",
-            kind: Kind::Text,
-            default: "none: the authorisation is empty",
-            doc: "File with the owner hierarchy's authorisation, which some TPMs want for reading the EK certificate. As above.",
-        },
-        Key {
-            name: "legacy_servers",
-            kind: Kind::Choice(&["allow", "until_seen", "deny"]),
-            default: "`\"allow\"`",
-            doc: "What to do when a server asks as the community TPM plugin does: answer, answer until a server of this project has been met, or refuse. See the threat model for what the plain answer gives away.",
-        },
-        Key {
-            name: "tpm_timeout",
-            kind: Kind::Duration,
-            default: "`\"25s\"`",
-            doc: "How long the TPM may take for one message, with all retries; a discrete TPM needs seconds to make an RSA key.",
-        },
-    ],
-    moved: &[
-        Moved {
-            name: "tpm_path",
-            hint: "write `device`",
-        },
-        Moved {
-            name: "aws",
-            hint: "this plugin sends no instance identity; enrol the machine by its EK",
-        },
-        Moved {
-            name: "pve",
-            hint: "this plugin sends no instance identity; enrol the machine by its EK",
-        },
-        Moved {
-            name: "pcr",
-            hint: "the server asks for the PCRs to quote; nothing is set here",
-        },
-    ],
-};
+use crate::event_log::EventLog;
+pub use crate::schema::SCHEMA;
 
 /// The settings of the agent plugin.
 #[derive(Debug)]
@@ -91,6 +20,7 @@ pub struct Settings {
     pub(crate) trust_domain: String,
     pub(crate) legacy_servers: LegacyServers,
     pub(crate) tpm_timeout: Duration,
+    pub(crate) event_log: Option<EventLog>,
     pub(crate) tpm: TpmSettings,
 }
 
@@ -118,6 +48,7 @@ impl Settings {
     /// Validate reads no file.
     pub fn build(trust_domain: &str, text: &str, purpose: Purpose) -> Result<Self, Vec<Problem>> {
         let (values, mut problems) = SCHEMA.read(text);
+        let device = device(&values, &mut problems);
         let mut files = Files {
             values: &values,
             purpose,
@@ -126,6 +57,7 @@ impl Settings {
         let certificate = files.bytes("ek_cert_path", MAX_CERTIFICATE);
         let endorsement_auth = files.auth("endorsement_auth_path");
         let owner_auth = files.auth("owner_auth_path");
+        let event_log = files.event_log(&device);
         let choice = |key, default| values.choice(key).map_or(default, |choice| choice.value);
         let settings = Self {
             trust_domain: trust_domain.to_owned(),
@@ -135,8 +67,9 @@ impl Settings {
                 _ => LegacyServers::Allow,
             },
             tpm_timeout: tpm_timeout(&values, &mut problems),
+            event_log,
             tpm: TpmSettings {
-                device: device(&values, &mut problems),
+                device,
                 ek: EkChoice::from_name(choice("ek", "auto")).unwrap_or_default(),
                 certificate,
                 ak: if choice("ak", "ecc") == "rsa" {
@@ -174,15 +107,18 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn bytes(&mut self, key: &str, limit: u64) -> Option<Vec<u8>> {
+    fn path(&mut self, key: &str) -> Option<PathBuf> {
         let path = PathBuf::from(self.values.text(key)?.value);
         if !path.is_absolute() {
-            self.problems.push(
-                self.values
-                    .problem(key, format!("{key} must be an absolute path")),
-            );
+            let message = format!("{key} must be an absolute path");
+            self.problems.push(self.values.problem(key, message));
             return None;
         }
+        Some(path)
+    }
+
+    fn bytes(&mut self, key: &str, limit: u64) -> Option<Vec<u8>> {
+        let path = self.path(key)?;
         if self.purpose == Purpose::Validate {
             return None;
         }
@@ -203,6 +139,21 @@ impl Files<'_> {
             self.problems.push(self.values.problem(key, message));
         }
         auth
+    }
+
+    fn event_log(&mut self, device: &str) -> Option<EventLog> {
+        let key = "event_log_path";
+        if self.values.text(key).is_none() {
+            return EventLog::of_device(device);
+        }
+        let log = EventLog::named(self.path(key)?);
+        if self.purpose == Purpose::Configure
+            && let Err(error) = log.read()
+        {
+            let message = format!("unable to read {key}: {error}; {}", error.remedy());
+            self.problems.push(self.values.problem(key, message));
+        }
+        Some(log)
     }
 
     fn is_open_to_others(&self, key: &str) -> bool {
@@ -275,6 +226,8 @@ mod tests {
         );
         assert_eq!(settings.legacy_servers, LegacyServers::Allow);
         assert_eq!(settings.tpm_timeout, Duration::from_secs(25));
+        let kernels = "/sys/kernel/security/tpm0/binary_bios_measurements";
+        assert_eq!(settings.event_log.unwrap().path, Path::new(kernels));
         assert!(settings.tpm.certificate.is_none());
         assert!(settings.tpm.endorsement_auth.is_empty() && settings.tpm.owner_auth.is_empty());
     }
@@ -291,10 +244,11 @@ mod tests {
         let settings = build(&format!(
             "\"device\" = \"unix:/run/tpm\"\n\"ek\" = \"H-3\"\n\"ak\" = \"rsa\"\n\"legacy_servers\" = \"deny\"\n\
              \"tpm_timeout\" = \"5s\"\n\"ek_cert_path\" = \"{}\"\n\"endorsement_auth_path\" = \"{}\"\n\
-             \"owner_auth_path\" = \"{}\"",
+             \"owner_auth_path\" = \"{}\"\n\"event_log_path\" = \"{}\"",
             file("ek.der", "certificate"),
             file("endorsement", "secret\n"),
             file("owner", "two\n\n"),
+            file("log", "events"),
         ))
         .unwrap();
         assert_eq!(settings.tpm.device, "unix:/run/tpm");
@@ -312,6 +266,8 @@ mod tests {
             b"two\n",
             "one newline is cut"
         );
+        let log = settings.event_log.as_ref().unwrap();
+        assert_eq!(log.read().unwrap(), b"events");
         let shown = format!("{settings:?}");
         assert!(
             !shown.contains("secret") && !shown.contains("115, 101"),
@@ -350,6 +306,21 @@ mod tests {
                 "1:19: ",
                 "longer than 65 bytes",
             ),
+            (
+                "event_log_path = \"log\"",
+                "1:18: ",
+                "event_log_path must be an absolute path",
+            ),
+            (
+                "event_log_path = \"/does/not/exist\"",
+                "1:18: ",
+                "unable to read event_log_path: No such file",
+            ),
+            (
+                "ak = \"rsa\"\n  event_log_path = \"/dev/zero\"",
+                "2:20: ",
+                "unable to read event_log_path: it is no regular file; name ",
+            ),
             ("tpm_timeout = \"1ms\"", "1:15: ", "between 100ms and 10m"),
             ("tpm_path = \"/dev/tpm0\"", "1:1: ", "`device`"),
             ("devise = \"/dev/tpm0\"", "1:1: ", "did you mean \"device\""),
@@ -381,7 +352,11 @@ mod tests {
 
     #[test]
     fn validate_reads_no_file() {
-        let text = "endorsement_auth_path = \"/does/not/exist\"";
-        assert!(Settings::build("example.org", text, Purpose::Validate).is_ok());
+        for key in ["ek_cert_path", "endorsement_auth_path", "event_log_path"] {
+            let text = format!("{key} = \"/does/not/exist\"");
+            assert!(Settings::build("example.org", &text, Purpose::Validate).is_ok());
+            let relative = format!("{key} = \"file\"");
+            assert!(Settings::build("example.org", &relative, Purpose::Validate).is_err());
+        }
     }
 }

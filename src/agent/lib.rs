@@ -2,7 +2,9 @@
 
 mod attestor;
 pub mod config;
+mod event_log;
 mod failure;
+mod schema;
 mod worker;
 
 pub use attestor::Attestor;

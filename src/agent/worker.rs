@@ -6,11 +6,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use evidence::{Credential, Evidence, Offer, PcrSelection, Proof, Response, Transcript};
+use evidence::{
+    Capability, Credential, Evidence, Offer, PcrSelection, Proof, Response, Transcript,
+};
 use tokio::sync::oneshot;
 use tpm::Options;
 
 use crate::config::{Settings, TpmSettings};
+use crate::event_log::EventLog;
 use crate::failure::Failure;
 
 /// Hands jobs to the thread.
@@ -39,6 +42,8 @@ pub(crate) struct Question {
 pub(crate) struct QuoteWanted {
     pub(crate) transcript: Transcript,
     pub(crate) selections: Vec<PcrSelection>,
+    /// The boot event log that goes with it.
+    pub(crate) log: Option<EventLog>,
 }
 
 impl Worker {
@@ -99,7 +104,7 @@ fn run(jobs: &Receiver<Job>) {
         let deadline = Instant::now() + settings.tpm_timeout;
         match task {
             Task::Prepare => {
-                if let Err(error) = offer(&mut opened, &settings, deadline) {
+                if let Err(error) = attestor(&mut opened, &settings, deadline) {
                     let hint = error.hint().unwrap_or_default();
                     tracing::warn!(%error, hint, "the TPM is not ready yet");
                 }
@@ -108,12 +113,12 @@ fn run(jobs: &Receiver<Job>) {
             Task::Offer(reply) if reply.is_closed() => {}
             Task::Answer(_, reply) if reply.is_closed() => {}
             Task::Offer(reply) => {
-                let offer = offer(&mut opened, &settings, deadline).map_err(Failure::Tpm);
-                reply.send(offer).ok();
+                reply.send(offer(&mut opened, &settings, deadline)).ok();
             }
             Task::Answer(question, reply) => {
-                let answer = answer(&mut opened, &settings, &question, deadline);
-                reply.send(answer.map_err(Failure::Tpm)).ok();
+                reply
+                    .send(answer(&mut opened, &settings, &question, deadline))
+                    .ok();
             }
         }
     }
@@ -123,9 +128,15 @@ fn offer(
     opened: &mut Option<Opened>,
     settings: &Settings,
     deadline: Instant,
-) -> Result<Offer, tpm::Error> {
+) -> Result<Offer, Failure> {
+    let mut evidence = vec![Capability::Quote];
+    if let Some(log) = &settings.event_log
+        && log.is_offered().map_err(|error| log.failure(error))?
+    {
+        evidence.push(Capability::Log);
+    }
     let parts = attestor(opened, settings, deadline)?.offer();
-    Ok(parts.into_offer(boot_id()))
+    Ok(parts.into_offer(evidence, boot_id()))
 }
 
 fn answer(
@@ -133,12 +144,15 @@ fn answer(
     settings: &Settings,
     question: &Question,
     deadline: Instant,
-) -> Result<Response, tpm::Error> {
+) -> Result<Response, Failure> {
     let attestor = attestor(opened, settings, deadline)?;
-    let secret = attestor.activate(&question.credential, deadline)?;
     let Some(wanted) = &question.quote else {
+        let secret = attestor.activate(&question.credential, deadline)?;
         return Ok(Response::Secret(secret));
     };
+    // First, so that the TPM does not work in vain. The firmware's log does not grow any more.
+    let log = wanted.log.as_ref().map(contents).transpose()?;
+    let secret = attestor.activate(&question.credential, deadline)?;
     let binding = secret.quote_binding(&wanted.transcript);
     let quoted = attestor.quote(&binding, &wanted.selections, deadline)?;
     let evidence = Evidence {
@@ -147,12 +161,17 @@ fn answer(
         pcrs: quoted.pcrs,
     }
     .encode();
-    let proof = secret.proof(&wanted.transcript, &evidence, &[]);
+    let covered = log.as_deref().unwrap_or_default();
+    let proof = secret.proof(&wanted.transcript, &evidence, covered);
     Ok(Response::Proof(Proof {
         evidence,
-        log: None,
+        log,
         proof,
     }))
+}
+
+fn contents(log: &EventLog) -> Result<Vec<u8>, Failure> {
+    log.read().map_err(|error| log.failure(error))
 }
 
 /// The open TPM; another one when the settings name another.

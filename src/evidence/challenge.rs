@@ -25,6 +25,8 @@ pub struct ChallengeExtension {
     pub nonce: [u8; limits::NONCE],
     /// The PCRs to quote, exactly.
     pub pcrs: Vec<(Hash, Vec<u8>)>,
+    /// Whether the boot event log is to come with the quote.
+    pub log: bool,
 }
 
 impl ChallengeExtension {
@@ -43,6 +45,7 @@ impl fmt::Debug for ChallengeExtension {
         out.debug_struct("ChallengeExtension")
             .field("version", &self.version)
             .field("pcrs", &self.pcrs)
+            .field("log", &self.log)
             .finish_non_exhaustive()
     }
 }
@@ -89,14 +92,15 @@ impl Challenge {
                         pcrs,
                     })
                     .collect(),
+                log: extension.log,
             }),
         };
         serde_json::to_vec(&message).unwrap_or_default()
     }
 }
 
-fn decode_extension(object: &Object) -> Result<ChallengeExtension, Malformed> {
-    let members = Members::new(object, &["version", "nonce", "pcrs"])?;
+fn decode_extension(object: &Object<'_>) -> Result<ChallengeExtension, Malformed> {
+    let members = Members::new(object, &["version", "nonce", "pcrs", "log"])?;
     let nonce = members
         .bytes("nonce", limits::NONCE)?
         .ok_or(Malformed::Value)?;
@@ -108,10 +112,11 @@ fn decode_extension(object: &Object) -> Result<ChallengeExtension, Malformed> {
             .iter()
             .map(decode_bank)
             .collect::<Result<_, _>>()?,
+        log: members.flag("log")?.unwrap_or_default(),
     })
 }
 
-fn decode_bank(value: &Json) -> Result<(Hash, Vec<u8>), Malformed> {
+fn decode_bank(value: &Json<'_>) -> Result<(Hash, Vec<u8>), Malformed> {
     let Json::Object(object) = value else {
         return Err(Malformed::Value);
     };
@@ -126,7 +131,7 @@ fn decode_bank(value: &Json) -> Result<(Hash, Vec<u8>), Malformed> {
     ))
 }
 
-fn decode_pcr(value: &Json) -> Result<u8, Malformed> {
+fn decode_pcr(value: &Json<'_>) -> Result<u8, Malformed> {
     match value {
         Json::Number(Some(number)) => u8::try_from(*number)
             .ok()
@@ -156,12 +161,23 @@ struct ExtensionMessage<'a> {
     version: u32,
     nonce: String,
     pcrs: Vec<BankMessage<'a>>,
+    /// Left out where it is false: so it was before there was one.
+    #[serde(skip_serializing_if = "is_false")]
+    log: bool,
 }
 
 #[derive(Serialize)]
 struct BankMessage<'a> {
     hash: &'static str,
     pcrs: &'a [u8],
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde wants a function of a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[cfg(test)]
@@ -175,6 +191,7 @@ mod tests {
                 version: 1,
                 nonce: [5; 32],
                 pcrs: vec![(Hash::Sha256, vec![0, 7])],
+                log: true,
             }),
         }
     }
@@ -197,7 +214,8 @@ mod tests {
     #[test]
     fn a_challenge_shows_no_byte_of_its_nonce() {
         let shown = format!("{:?}", challenge().extension);
-        let expected = "Some(ChallengeExtension { version: 1, pcrs: [(Sha256, [0, 7])], .. })";
+        let expected =
+            "Some(ChallengeExtension { version: 1, pcrs: [(Sha256, [0, 7])], log: true, .. })";
         assert_eq!(shown, expected);
     }
 
@@ -225,6 +243,8 @@ mod tests {
             ("\"Secret\"", "\"secret\":\"\",\"Secret\""),
             ("\"version\"", "\"Version\":1,\"version\""),
             ("\"nonce\"", "\"Nonce\":\"\",\"nonce\""),
+            ("\"log\"", "\"Log\":true,\"log\""),
+            ("\"log\":true", "\"log\":1"),
             ("\"pcrs\":[{", "\"PCRs\":[],\"pcrs\":[{"),
             ("\"hash\"", "\"Hash\":\"\",\"hash\""),
             ("\"pcrs\":[0", "\"PCRs\":[],\"pcrs\":[0"),
@@ -239,6 +259,33 @@ mod tests {
             Challenge::decode(&vec![b' '; limits::CHALLENGE + 1]),
             Err(Malformed::TooLong)
         );
+    }
+
+    #[test]
+    fn a_log_is_asked_for_by_true_and_by_nothing_else() {
+        let asking = |log| {
+            let mut challenge = challenge();
+            challenge.extension.as_mut().unwrap().log = log;
+            challenge
+        };
+        let text = String::from_utf8(asking(true).encode()).unwrap();
+        let member = ",\"log\":true";
+        assert!(text.ends_with(&format!("{member}}}}}")), "{text}");
+        // Without it a challenge is, byte for byte, as it was before there was a log to ask for.
+        let without = text.replace(member, "");
+        assert_eq!(asking(false).encode(), without.as_bytes());
+        for (written, expect) in [
+            (",\"log\":true", Ok(asking(true))),
+            (",\"log\":false", Ok(asking(false))),
+            (",\"log\":null", Ok(asking(false))),
+            ("", Ok(asking(false))),
+            (",\"log\":\"true\"", Err(Malformed::Value)),
+            (",\"log\":1", Err(Malformed::Value)),
+            (",\"log\":[]", Err(Malformed::Value)),
+        ] {
+            let text = text.replace(member, written);
+            assert_eq!(Challenge::decode(text.as_bytes()), expect, "{written}");
+        }
     }
 
     #[test]

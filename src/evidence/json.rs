@@ -1,5 +1,6 @@
 //! JSON objects with exact keys: duplicates and other letter cases of known keys are refused.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -9,22 +10,23 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 
 use crate::Malformed;
 
-/// A JSON value without floats: no message has any use for one.
+/// A JSON value without floats: no message has any use for one. Text without escapes, which is most of it and may be long,
+/// stays where it came in.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Json {
+pub(crate) enum Json<'a> {
     Null,
-    Bool,
+    Bool(bool),
     Number(Option<u64>),
-    Text(String),
-    List(Vec<Json>),
-    Object(Object),
+    Text(Cow<'a, str>),
+    List(Vec<Json<'a>>),
+    Object(Object<'a>),
 }
 
 /// A JSON object whose keys are distinct.
-pub(crate) type Object = BTreeMap<String, Json>;
+pub(crate) type Object<'a> = BTreeMap<Cow<'a, str>, Json<'a>>;
 
 /// Parses one JSON object that is all of `bytes`.
-pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object, Malformed> {
+pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object<'_>, Malformed> {
     match serde_json::from_slice(bytes) {
         Ok(Json::Object(object)) => Ok(object),
         _ => Err(Malformed::Value),
@@ -33,13 +35,13 @@ pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object, Malformed> {
 
 /// The members of an object that a message knows.
 pub(crate) struct Members<'a> {
-    object: &'a Object,
+    object: &'a Object<'a>,
 }
 
 impl<'a> Members<'a> {
     /// Refuses a key that equals one of `known` but for its letter case.
-    pub(crate) fn new(object: &'a Object, known: &[&str]) -> Result<Self, Malformed> {
-        let disguised = |key: &String| {
+    pub(crate) fn new(object: &'a Object<'a>, known: &[&str]) -> Result<Self, Malformed> {
+        let disguised = |key: &Cow<'_, str>| {
             known
                 .iter()
                 .any(|known| key != known && key.eq_ignore_ascii_case(known))
@@ -50,7 +52,7 @@ impl<'a> Members<'a> {
         Ok(Self { object })
     }
 
-    pub(crate) fn object(&self, key: &str) -> Result<Option<&'a Object>, Malformed> {
+    pub(crate) fn object(&self, key: &str) -> Result<Option<&'a Object<'a>>, Malformed> {
         match self.object.get(key) {
             None | Some(Json::Null) => Ok(None),
             Some(Json::Object(object)) => Ok(Some(object)),
@@ -83,8 +85,24 @@ impl<'a> Members<'a> {
         }
     }
 
+    pub(crate) fn large_number(&self, key: &str) -> Result<Option<u64>, Malformed> {
+        match self.object.get(key) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::Number(Some(number))) => Ok(Some(*number)),
+            Some(_) => Err(Malformed::Value),
+        }
+    }
+
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, Malformed> {
+        match self.object.get(key) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(Malformed::Value),
+        }
+    }
+
     /// A list of at most `limit` values; an absent one is empty.
-    pub(crate) fn list(&self, key: &str, limit: usize) -> Result<&'a [Json], Malformed> {
+    pub(crate) fn list(&self, key: &str, limit: usize) -> Result<&'a [Json<'a>], Malformed> {
         match self.object.get(key) {
             None | Some(Json::Null) => Ok(&[]),
             Some(Json::List(list)) if list.len() <= limit => Ok(list),
@@ -94,7 +112,7 @@ impl<'a> Members<'a> {
     }
 }
 
-impl Json {
+impl Json<'_> {
     pub(crate) fn text(&self, limit: usize) -> Result<&str, Malformed> {
         match self {
             Self::Text(text) if text.len() <= limit => Ok(text),
@@ -117,7 +135,7 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-impl<'de> Deserialize<'de> for Json {
+impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(JsonVisitor)
     }
@@ -126,41 +144,41 @@ impl<'de> Deserialize<'de> for Json {
 struct JsonVisitor;
 
 impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
+    type Value = Json<'de>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Json, E> {
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E>(self, _value: bool) -> Result<Json, E> {
-        Ok(Json::Bool)
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Json::Bool(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
         Ok(Json::Number(Some(value)))
     }
 
-    fn visit_i64<E>(self, _value: i64) -> Result<Json, E> {
+    fn visit_i64<E>(self, _value: i64) -> Result<Self::Value, E> {
         Ok(Json::Number(None))
     }
 
-    fn visit_f64<E>(self, _value: f64) -> Result<Json, E> {
+    fn visit_f64<E>(self, _value: f64) -> Result<Self::Value, E> {
         Ok(Json::Number(None))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::Text(value.to_owned()))
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Json::Text(value.into()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Json, E> {
-        Ok(Json::Text(value))
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Json::Text(value.to_owned().into()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Json, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
         let mut list = Vec::new();
         while let Some(value) = sequence.next_element()? {
             list.push(value);
@@ -168,14 +186,41 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(Json::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut object = Object::new();
-        while let Some((key, value)) = map.next_entry()? {
+        while let Some((Key(key), value)) = map.next_entry()? {
             if object.insert(key, value).is_some() {
                 return Err(A::Error::custom("duplicate key"));
             }
         }
         Ok(Json::Object(object))
+    }
+}
+
+/// The key of a member.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key<'de>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Key(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Key(value.to_owned().into()))
     }
 }
 
@@ -207,6 +252,18 @@ mod tests {
         assert!(Members::new(&object, &["ek", "AK"]).is_ok());
     }
 
+    /// What is written with escapes is the same key and the same text.
+    #[test]
+    fn escapes_hide_nothing() {
+        let object = parse_object(br#"{"e\u006b":"A\u0041ECAw=="}"#).unwrap();
+        assert!(Members::new(&object, &["EK"]).is_err());
+        let members = Members::new(&object, &["ek"]).unwrap();
+        assert_eq!(members.text("ek", 8), Ok(Some("AAECAw==")));
+        assert_eq!(members.text("ek", 7), Err(Malformed::TooLong));
+        assert_eq!(members.bytes("ek", 4), Ok(Some(vec![0, 1, 2, 3])));
+        assert!(parse_object(br#"{"ek":1,"e\u006b":1}"#).is_err());
+    }
+
     #[test]
     fn base64_is_standard_padded_and_bounded() {
         let object = parse_object(br#"{"a":"AAECAw==","b":"AAECAw","c":"AAECA_=="}"#).unwrap();
@@ -222,7 +279,7 @@ mod tests {
     fn a_member_has_one_type_and_a_limit() {
         let object = parse_object(
             br#"{"null":null,"text":"abc","list":[1,2],"object":{},"number":7,
-                "big":4294967296,"negative":-1,"fraction":1.5,"flag":true}"#,
+                "big":4294967296,"negative":-1,"fraction":1.5,"flag":true,"unset":false}"#,
         )
         .unwrap();
         let members = Members::new(&object, &[]).unwrap();
@@ -234,9 +291,13 @@ mod tests {
         assert_eq!(members.bytes("null", 3), Ok(None));
         assert_eq!(members.number("null"), Ok(None));
         assert_eq!(members.number("number"), Ok(Some(7)));
+        assert_eq!(members.flag("absent"), Ok(None));
+        assert_eq!(members.flag("null"), Ok(None));
+        assert_eq!(members.flag("flag"), Ok(Some(true)));
+        assert_eq!(members.flag("unset"), Ok(Some(false)));
         assert_eq!(members.list("absent", 2), Ok(&[][..]));
         assert_eq!(members.list("null", 2), Ok(&[][..]));
-        assert_eq!(members.list("list", 2).map(<[Json]>::len), Ok(2));
+        assert_eq!(members.list("list", 2).map(<[Json<'_>]>::len), Ok(2));
         assert_eq!(members.list("list", 1), Err(Malformed::TooLong));
         for other in ["text", "list", "number", "flag"] {
             assert_eq!(members.object(other), Err(Malformed::Value), "{other}");
@@ -246,6 +307,9 @@ mod tests {
         }
         for other in ["text", "list", "big", "negative", "fraction", "flag"] {
             assert_eq!(members.number(other), Err(Malformed::Value), "{other}");
+        }
+        for other in ["text", "list", "object", "number"] {
+            assert_eq!(members.flag(other), Err(Malformed::Value), "{other}");
         }
         for other in ["text", "object", "number", "flag"] {
             assert_eq!(members.list(other, 9), Err(Malformed::Value), "{other}");

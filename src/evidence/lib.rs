@@ -15,6 +15,7 @@ mod offer;
 mod pcr;
 mod pem;
 mod public;
+mod record;
 mod response;
 mod signature;
 mod subject_key;
@@ -33,6 +34,7 @@ pub use offer::{AttestationKey, Capability, Creation, EndorsementKey, Offer, Off
 pub use pcr::{PcrBank, PcrSelection, pcr_digest};
 pub use pem::{PemBlock, encode_pem, parse_pem};
 pub use public::{Attributes, Hierarchy, Name, Public, PublicError, PublicKey, Scheme, Symmetric};
+pub use record::Record;
 pub use response::{Evidence, Proof, Response};
 pub use signature::{Signature, SignatureValue};
 pub use subject_key::{EkHash, SubjectKey};

@@ -6,8 +6,17 @@ pub const PAYLOAD: usize = 64 * 1024;
 /// Bytes of a challenge: a credential for the largest key, a nonce and a selection.
 pub const CHALLENGE: usize = 16 * 1024;
 
-/// Bytes of a response: room for a boot event log of 1 MiB would be set by its own option.
+/// Bytes of a response: the largest boot event log in base64, and evidence.
 pub const RESPONSE: usize = 1024 * 1024;
+
+/// Bytes of a boot event log: the largest seen of a firmware is below 73 KiB, and what Linux keeps may be ten times that.
+pub const LOG: usize = 704 * 1024;
+
+/// Bytes of a record: the three messages in base64, and some text.
+pub const RECORD: usize = 1536 * 1024;
+
+/// Characters of a trust domain's name (SPIFFE ID, section 2.1).
+pub const TRUST_DOMAIN: usize = 255;
 
 /// Bytes of one certificate: the largest seen in the field is below 2 KiB.
 pub const CERTIFICATE: usize = 8 * 1024;

@@ -65,6 +65,8 @@ pub struct OfferExtension {
 pub enum Capability {
     /// `quote`: TPM2_Quote with PCR values.
     Quote,
+    /// `log`: the boot event log.
+    Log,
     /// One that this version does not know.
     Unknown,
 }
@@ -128,6 +130,7 @@ impl Capability {
     fn name(&self) -> Option<&'static str> {
         match self {
             Self::Quote => Some("quote"),
+            Self::Log => Some("log"),
             Self::Unknown => None,
         }
     }
@@ -171,7 +174,7 @@ fn encode_ek(ek: &EndorsementKey) -> String {
     certificate.chain(public_key).collect()
 }
 
-fn decode_ak(object: &Object) -> Result<AttestationKey, Malformed> {
+fn decode_ak(object: &Object<'_>) -> Result<AttestationKey, Malformed> {
     let known = [
         "Public",
         "UseTCSDActivationFormat",
@@ -198,7 +201,7 @@ fn decode_ak(object: &Object) -> Result<AttestationKey, Malformed> {
     Ok(AttestationKey { public, creation })
 }
 
-fn decode_extension(object: &Object) -> Result<OfferExtension, Malformed> {
+fn decode_extension(object: &Object<'_>) -> Result<OfferExtension, Malformed> {
     let known = [
         "min_version",
         "max_version",
@@ -224,9 +227,10 @@ fn decode_extension(object: &Object) -> Result<OfferExtension, Malformed> {
     })
 }
 
-fn decode_capability(value: &Json) -> Result<Capability, Malformed> {
+fn decode_capability(value: &Json<'_>) -> Result<Capability, Malformed> {
     Ok(match value.text(limits::TEXT)? {
         "quote" => Capability::Quote,
+        "log" => Capability::Log,
         _ => Capability::Unknown,
     })
 }
@@ -287,7 +291,7 @@ mod tests {
             extension: Some(OfferExtension {
                 min_version: 1,
                 max_version: 2,
-                evidence: vec![Capability::Quote],
+                evidence: vec![Capability::Quote, Capability::Log],
                 ek_intermediates: vec![vec![7; 9]],
                 boot_id: Some("boot".into()),
             }),
@@ -300,6 +304,8 @@ mod tests {
         assert_eq!(Offer::decode(&bytes), Ok(offer()));
         let pem = base64(encode_ek(&offer().ek).as_bytes());
         assert!(bytes.starts_with(format!("{{\"EK\":\"{pem}\",\"AK\":{{").as_bytes()));
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.contains("\"evidence\":[\"quote\",\"log\"]"), "{text}");
         let old = Offer {
             extension: None,
             ..offer()
@@ -397,7 +403,8 @@ mod tests {
             .replace("\"evidence\":[", "\"later\":1.5,\"evidence\":[\"future\",");
         let decoded = Offer::decode(newer.as_bytes()).unwrap();
         let evidence = decoded.extension.unwrap().evidence;
-        assert_eq!(evidence, [Capability::Unknown, Capability::Quote]);
+        let known = [Capability::Quote, Capability::Log];
+        assert_eq!(evidence, [&[Capability::Unknown][..], &known].concat());
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Evidence {
     }
 }
 
-fn decode_proof(object: &Object) -> Result<Proof, Malformed> {
+fn decode_proof(object: &Object<'_>) -> Result<Proof, Malformed> {
     let members = Members::new(object, &["evidence", "log", "proof"])?;
     // Not too long for any buffer, but no proof.
     let proof = members
@@ -145,12 +145,12 @@ fn decode_proof(object: &Object) -> Result<Proof, Malformed> {
         evidence: members
             .bytes("evidence", limits::RESPONSE)?
             .ok_or(Malformed::Value)?,
-        log: members.bytes("log", limits::RESPONSE)?,
+        log: members.bytes("log", limits::LOG)?,
         proof: proof.try_into().map_err(|_short| Malformed::Value)?,
     })
 }
 
-fn decode_bank(value: &Json) -> Result<PcrBank, Malformed> {
+fn decode_bank(value: &Json<'_>) -> Result<PcrBank, Malformed> {
     let Json::Object(object) = value else {
         return Err(Malformed::Value);
     };
@@ -170,7 +170,7 @@ fn decode_bank(value: &Json) -> Result<PcrBank, Malformed> {
 }
 
 /// Indices are canonical decimals, so that one PCR has one key.
-fn decode_pcr(hash: Hash, pcr: &str, value: &Json) -> Result<(u8, Vec<u8>), Malformed> {
+fn decode_pcr(hash: Hash, pcr: &str, value: &Json<'_>) -> Result<(u8, Vec<u8>), Malformed> {
     let index: u8 = pcr.parse().map_err(|_bad| Malformed::Value)?;
     if index.to_string() != pcr || usize::from(index) >= limits::PCRS {
         return Err(Malformed::Value);
@@ -343,6 +343,26 @@ mod tests {
         let secret = |size| Response::decode(&secret(size).encode()).map(drop);
         assert_eq!(secret(limits::TEXT), Ok(()));
         assert_eq!(secret(limits::TEXT + 1), Err(Malformed::TooLong));
+        // The largest log leaves room for the largest evidence document.
+        let full = PcrBank {
+            hash: Hash::Sha512,
+            values: (0..24).map(|pcr| (pcr, vec![0xFF; 64])).collect(),
+        };
+        let document = Evidence {
+            quote: vec![1; limits::ATTEST],
+            signature: vec![2; limits::SIGNATURE],
+            pcrs: vec![full; limits::BANKS],
+        };
+        let log = |size| {
+            let proof = Proof {
+                evidence: document.encode(),
+                log: Some(vec![2; size]),
+                proof: [3; 32],
+            };
+            Response::decode(&Response::Proof(proof).encode()).map(drop)
+        };
+        assert_eq!(log(limits::LOG), Ok(()));
+        assert_eq!(log(limits::LOG + 1), Err(Malformed::TooLong));
         let sized = |quote, signature, banks| {
             let document = Evidence {
                 quote: vec![1; quote],

@@ -33,6 +33,7 @@ fn challenge(pcrs: Vec<u8>) -> Challenge {
             version: 1,
             nonce: [5; 32],
             pcrs: vec![(Hash::Sha256, pcrs)],
+            log: false,
         }),
     }
 }

@@ -6,7 +6,8 @@ use evidence::{
     AkTemplate, ClockInfo, EkHash, EkTemplate, Hash, PcrBank, Public, PublicKey, SubjectKey, limits,
 };
 
-use crate::{Ak, Key, KeyKind, Parent, Role, TpmError};
+use crate::boot_log::reset_values;
+use crate::{Ak, BootLog, Key, KeyKind, Parent, Role, TpmError};
 
 /// A TPM in software. Two clones are a machine and its copy.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct SoftTpm {
     pub firmware: u64,
     /// The boot event log that goes with the PCR values.
     pub log: Option<Vec<u8>>,
+    /// What the machine boots, if it was said.
+    boots: Option<BootLog>,
 }
 
 impl SoftTpm {
@@ -40,6 +43,7 @@ impl SoftTpm {
             },
             firmware: 0x2019_1023_0016_3636,
             log: None,
+            boots: None,
         }
     }
 
@@ -122,10 +126,26 @@ impl SoftTpm {
         }
     }
 
+    /// Has booted what the log tells: its entries are in the PCRs of the banks that it measures, the other banks are as
+    /// after a reset, and the log is at hand. The counters stay.
+    pub fn boot(&mut self, log: &BootLog) {
+        let (bytes, mut banks) = log.finish();
+        for bank in &mut self.pcrs {
+            let measured = banks.remove(&bank.hash);
+            bank.values = measured.unwrap_or_else(|| reset_values(bank.hash));
+        }
+        self.log = Some(bytes);
+        self.boots = Some(log.clone());
+    }
+
     /// A reboot: the TPM is reset and the machine boots the same software.
     pub fn reset(&mut self) {
         self.clock.reset_count += 1;
         self.clock.restart_count = 0;
+        if let Some(log) = self.boots.take() {
+            self.boot(&log);
+            return;
+        }
         for bank in &mut self.pcrs {
             *bank = booted_bank(bank.hash);
         }

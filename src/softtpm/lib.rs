@@ -6,6 +6,10 @@
 
 mod activate;
 mod ak;
+mod boot_log;
+mod boot_log_certificate;
+mod boot_log_events;
+mod boot_log_sample;
 mod device;
 mod error;
 mod keys;
@@ -18,6 +22,13 @@ mod sample;
 mod witness;
 
 pub use ak::{Ak, Parent};
+pub use boot_log::{BootLog, BootPcrs, LogEntry};
+pub use boot_log_certificate::boot_certificate;
+pub use boot_log_events::{
+    CERT_SHA256, CERT_X509, CERT_X509_SHA256, GLOBAL_VARIABLE, Guid, IMAGE_SECURITY_DATABASE,
+    OWNER, SHIM_LOCK, file_path, image_load, node, option_rom_path, signature_data, signature_list,
+    utf16, variable_data,
+};
 pub use device::{SoftTpm, booted_bank};
 pub use error::TpmError;
 pub use keys::{Key, KeyKind};

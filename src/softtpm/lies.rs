@@ -10,7 +10,7 @@ use crate::{Key, SoftTpm, TpmError};
 /// added; whatever follows the step is computed from the lie.
 ///
 /// In the order of an exchange: creation, offer, payload; secret, seen, selections, attest, signed,
-/// signer, signature, values, evidence, document, answer, response.
+/// signer, signature, values, evidence, document, log, answer, response.
 #[derive(Default)]
 pub struct Lies {
     creation: Lie<Attest>,
@@ -26,6 +26,7 @@ pub struct Lies {
     values: Lie<Vec<PcrBank>>,
     evidence: Lie<Evidence>,
     document: Lie<Vec<u8>>,
+    log: Lie<Option<Vec<u8>>>,
     answer: Lie<Answer>,
     response: Lie<Vec<u8>>,
 }
@@ -90,6 +91,8 @@ lies! {
     evidence tell_evidence Evidence;
     /// Alters the bytes of the evidence document; the proof then covers the lie.
     document tell_document Vec<u8>;
+    /// Sends the log unasked, withholds or alters it; the proof then covers the lie.
+    log tell_log Option<Vec<u8>>;
     /// Alters the answer after the proof, knowing the secret.
     answer tell_answer Answer;
     /// Alters the bytes of the third message.

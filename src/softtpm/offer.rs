@@ -9,7 +9,7 @@ use crate::{Lies, Parent, SoftTpm, TpmError};
 
 impl SoftTpm {
     /// What an agent of this project offers: the certificate, if there is one, the EK, the AK with
-    /// its creation evidence, and the extension.
+    /// its creation evidence, and the extension; the log where there is one.
     pub fn offer(&mut self, certificate: Option<&[u8]>) -> Result<Offer, TpmError> {
         self.offer_lying(certificate, &Lies::none())
     }
@@ -32,6 +32,7 @@ impl SoftTpm {
         certificate: Option<&[u8]>,
         lies: &Lies,
     ) -> Result<Offer, TpmError> {
+        let log = self.log.is_some().then_some(Capability::Log);
         Ok(Offer {
             ek: EndorsementKey {
                 certificate: certificate.map(<[u8]>::to_vec),
@@ -44,7 +45,7 @@ impl SoftTpm {
             extension: Some(OfferExtension {
                 min_version: VERSION,
                 max_version: VERSION,
-                evidence: vec![Capability::Quote],
+                evidence: [Capability::Quote].into_iter().chain(log).collect(),
                 ek_intermediates: Vec::new(),
                 boot_id: Some("7d9e9b1c-8f4e-4a57-9d0b-0f6c2b6a4c11".to_owned()),
             }),
@@ -138,7 +139,11 @@ mod tests {
         assert_eq!(offer.ek.certificate, None);
         let extension = offer.extension.as_ref().unwrap();
         assert_eq!((extension.min_version, extension.max_version), (1, 1));
+        assert_eq!(extension.evidence, [Capability::Quote]);
         assert_eq!(Offer::decode(&offer.encode()), Ok(offer));
+        tpm.log = Some(Vec::new());
+        let extension = tpm.offer(None).unwrap().extension.unwrap();
+        assert_eq!(extension.evidence, [Capability::Quote, Capability::Log]);
     }
 
     #[test]

@@ -102,6 +102,7 @@ mod tests {
                 version: 1,
                 nonce: [3; 32],
                 pcrs: vec![(Hash::Sha256, vec![0, 7])],
+                log: false,
             }),
         }
         .encode()
@@ -229,6 +230,43 @@ mod tests {
         let (failed, document) = exchange(Lies::none().document(|bytes| bytes.push(b' ')));
         assert!(failed.is_empty(), "{failed:?}");
         assert_eq!(document.last(), Some(&b' '));
+    }
+
+    #[test]
+    fn the_proof_covers_a_lying_log() {
+        fn unasked(log: &mut Option<Vec<u8>>) {
+            assert_eq!(log.replace(vec![1]), None, "nobody asked for it");
+        }
+        fn altered(log: &mut Option<Vec<u8>>) {
+            log.as_mut().unwrap().push(1);
+        }
+        fn withheld(log: &mut Option<Vec<u8>>) {
+            assert_eq!(log.take(), Some(vec![7]));
+        }
+        type Tale = fn(&mut Option<Vec<u8>>);
+        let tales: [(bool, Tale, Option<&[u8]>); 3] = [
+            (false, unasked, Some(&[1])),
+            (true, altered, Some(&[7, 1])),
+            (true, withheld, None),
+        ];
+        for (asked, tale, sent) in tales {
+            let mut prover = prover(Lies::none().log(tale));
+            prover.tpm.log = Some(vec![7]);
+            let payload = prover.payload().unwrap();
+            let mut challenge = Challenge::decode(&challenge(&prover.tpm)).unwrap();
+            challenge.extension.as_mut().unwrap().log = asked;
+            let challenge = challenge.encode();
+            let answer = prover.answer(&payload, &challenge).unwrap();
+            let Response::Proof(proof) = Response::decode(&answer).unwrap() else {
+                panic!("a proof")
+            };
+            assert_eq!(proof.log.as_deref(), sent);
+            let transcript = Transcript::new(TRUST_DOMAIN, &payload, &challenge);
+            let secret = Secret::new(vec![7; 32]);
+            let covered = sent.unwrap_or_default();
+            let expect = secret.proof(&transcript, &proof.evidence, covered);
+            assert_eq!(proof.proof, expect, "{sent:?}");
+        }
     }
 
     #[test]

@@ -38,7 +38,9 @@ impl SoftTpm {
                 let binding = secret.quote_binding(&transcript);
                 witness::tell("a quote's binding", &binding);
                 let evidence = self.evidence(&binding, extension.selections(), lies)?;
-                Response::Proof(self.prove(&secret, &transcript, &evidence, lies))
+                let mut log = self.log.clone().filter(|_log| extension.log);
+                lies.tell_log(&mut log);
+                Response::Proof(prove(&secret, &transcript, &evidence, log, lies))
             }
         };
         let mut answer = Answer { response, secret };
@@ -78,24 +80,23 @@ impl SoftTpm {
         lies.tell_evidence(&mut evidence);
         Ok(evidence)
     }
+}
 
-    fn prove(
-        &self,
-        secret: &Secret,
-        transcript: &Transcript,
-        evidence: &Evidence,
-        lies: &Lies,
-    ) -> Proof {
-        let mut document = evidence.encode();
-        lies.tell_document(&mut document);
-        let log = self.log.clone();
-        let proof = secret.proof(transcript, &document, log.as_deref().unwrap_or_default());
-        witness::tell("a proof", &proof);
-        Proof {
-            evidence: document,
-            log,
-            proof,
-        }
+fn prove(
+    secret: &Secret,
+    transcript: &Transcript,
+    evidence: &Evidence,
+    log: Option<Vec<u8>>,
+    lies: &Lies,
+) -> Proof {
+    let mut document = evidence.encode();
+    lies.tell_document(&mut document);
+    let proof = secret.proof(transcript, &document, log.as_deref().unwrap_or_default());
+    witness::tell("a proof", &proof);
+    Proof {
+        evidence: document,
+        log,
+        proof,
     }
 }
 
@@ -115,16 +116,18 @@ mod tests {
 
     const SECRET: [u8; 32] = [7; 32];
 
-    fn challenge(tpm: &SoftTpm, extension: bool) -> Vec<u8> {
+    /// A challenge of this project asks for a log, or not; one of the first generation has no extension.
+    fn challenge(tpm: &SoftTpm, extension: Option<bool>) -> Vec<u8> {
         let profile = EkProfile::of(tpm.ek_key()).unwrap();
         let secret = Secret::new(SECRET.to_vec());
         let name = tpm.ak.name().unwrap();
         let seed = vec![1; profile.hash.size()];
         let credential = Credential::make(tpm.ek_key(), profile, &name, &secret, &seed).unwrap();
-        let extension = extension.then(|| ChallengeExtension {
+        let extension = extension.map(|log| ChallengeExtension {
             version: 1,
             nonce: [3; 32],
             pcrs: vec![(Hash::Sha256, vec![0, 7]), (Hash::Sha384, vec![4])],
+            log,
         });
         Challenge {
             credential,
@@ -135,11 +138,17 @@ mod tests {
 
     #[test]
     fn the_proof_is_the_transcript_formula() {
-        for log in [None, Some(b"log".to_vec())] {
+        let some = || Some(b"log".to_vec());
+        for (kept, asked, log) in [
+            (None, false, None),
+            (some(), true, some()),
+            (some(), false, None),
+            (None, true, None),
+        ] {
             let mut tpm = SoftTpm::sample(KeyKind::P384, AkTemplate::EccP256).unwrap();
-            tpm.log = log.clone();
+            tpm.log = kept;
             let payload = tpm.offer(None).unwrap().encode();
-            let challenge = challenge(&tpm, true);
+            let challenge = challenge(&tpm, Some(asked));
             let response = tpm.respond("example.org", &payload, &challenge).unwrap();
             let Response::Proof(proof) = response else {
                 panic!("a proof")
@@ -174,8 +183,8 @@ mod tests {
     #[test]
     fn old_challenges_and_old_agents_get_the_secret() {
         let mut tpm = SoftTpm::first_generation(KeyKind::Rsa2048).unwrap();
-        let old = challenge(&tpm, false);
-        let new = challenge(&tpm, true);
+        let old = challenge(&tpm, None);
+        let new = challenge(&tpm, Some(true));
         let secret = Response::Secret(Secret::new(SECRET.to_vec()));
         assert_eq!(tpm.respond("example.org", b"{}", &old), Ok(secret.clone()));
         assert_eq!(tpm.legacy_respond(&new), Ok(secret.clone()));

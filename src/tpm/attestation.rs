@@ -72,8 +72,9 @@ pub struct OfferParts {
 }
 
 impl OfferParts {
-    /// The first message with all that this project's agents offer; `boot_id` is the kernel's.
-    pub fn into_offer(self, boot_id: Option<String>) -> Offer {
+    /// The first message with all that this project's agents offer: `evidence` is what the caller
+    /// can give, `boot_id` the kernel's.
+    pub fn into_offer(self, evidence: Vec<Capability>, boot_id: Option<String>) -> Offer {
         Offer {
             ek: EndorsementKey {
                 certificate: self.certificate,
@@ -86,7 +87,7 @@ impl OfferParts {
             extension: Some(OfferExtension {
                 min_version: VERSION,
                 max_version: VERSION,
-                evidence: vec![Capability::Quote],
+                evidence,
                 ek_intermediates: self.intermediates,
                 boot_id,
             }),
