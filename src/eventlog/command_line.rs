@@ -1,0 +1,182 @@
+//! Kernel command lines: as text by GRUB (PCR 8) and systemd (PCR 12), as a digest by the kernel's EFI stub (PCR 9).
+
+use std::collections::BTreeMap;
+
+use crate::measurement::{Measurement, Measurements};
+use crate::{
+    Bank, CommandLine, EventType, KernelInput, KernelInputKind, LogReason, Refusal, limits, tagged,
+    text,
+};
+
+/// What the log shows of the kernel's input.
+pub(crate) struct Claims {
+    pub(crate) lines: Vec<CommandLine>,
+    pub(crate) inputs: Vec<KernelInput>,
+}
+
+/// Collects them, each in the order of the log. UAPI.7, and the documentation of GRUB, systemd and Linux: PCRs 8, 9 and 12
+/// are extended by software that the firmware verified, or did not (rule M13): a caller has to ask for Secure Boot, too.
+///
+/// # Errors
+/// [`LogReason::Limit`]: a line is longer than a kernel takes. A part of it would be taken for the whole.
+pub(crate) fn claims(measurements: &Measurements<'_>) -> Result<Claims, Refusal> {
+    let mut lines = Vec::new();
+    // What the stub's digest is for each line.
+    let mut shown = BTreeMap::new();
+    for measurement in &measurements.all {
+        let Some((line, options)) = line(measurement) else {
+            continue;
+        };
+        lines.push((measurement.event.index, command_line(measurement, &line)?));
+        let options_digest = measurements.digest_of(&options.encoded);
+        shown.insert(options_digest, options.text);
+    }
+    let mut inputs = Vec::new();
+    for measurement in measurements.of_pcr(STUB) {
+        let Some(kind) = stub_input(measurement) else {
+            continue;
+        };
+        let known = shown.get(measurement.digest);
+        let known = known.filter(|_| kind == KernelInputKind::LoadOptions);
+        let line = known.map(|line| command_line(measurement, line));
+        let line = line.transpose()?;
+        inputs.push(KernelInput {
+            kind,
+            digest: measurement.digest.to_vec(),
+            text: line.as_ref().map(|line| line.text.clone()),
+        });
+        lines.extend(line.map(|line| (measurement.event.index, line)));
+    }
+    lines.sort_by_key(|(index, _)| *index);
+    let lines = lines.into_iter().map(|(_, line)| line).collect();
+    Ok(Claims { lines, inputs })
+}
+
+impl KernelInput {
+    /// Whether this is the digest, in the bank that was replayed, of a command line as [`CommandLine::text`] writes it. Linux
+    /// measures the UTF-16 that it was given, with a terminator or without.
+    pub fn is_command_line(&self, bank: Bank, text: &str) -> bool {
+        let text = utf16(&unescaped(text));
+        self.kind == KernelInputKind::LoadOptions
+            && (bank.digest(&[&text]) == self.digest
+                || bank.digest(&[&text, &[0; 2]]) == self.digest)
+    }
+}
+
+/// What a stub stage writes for the kernel.
+pub(crate) fn stub_input(measurement: &Measurement<'_>) -> Option<KernelInputKind> {
+    if measurement.event.kind != EventType::EVENT_TAG {
+        return None;
+    }
+    match tagged::parse(measurement.event.data)? {
+        (LOAD_OPTIONS, _) => Some(KernelInputKind::LoadOptions),
+        (INITRD, _) => Some(KernelInputKind::Initrd),
+        _ => None,
+    }
+}
+
+/// A command line of systemd-boot or systemd-stub.
+pub(crate) fn is_systemd_line(measurement: &Measurement<'_>) -> bool {
+    measurement.event.pcr == SYSTEMD && systemd_line(measurement).is_some()
+}
+
+/// What GRUB measured of a command, if that is what this event has for data: the text behind one of the prefixes.
+pub(crate) fn grub_text<'a>(measurement: &Measurement<'a>, prefixes: &[&str]) -> Option<&'a [u8]> {
+    let data = measurement.event.data;
+    let stripped = |prefix: &&str| data.strip_prefix(prefix.as_bytes());
+    let text = prefixes.iter().find_map(stripped)?;
+    let text = text.strip_suffix(&[0]).unwrap_or(text);
+    measurement.measures(text).then_some(text)
+}
+
+/// The load options that the kernel's EFI stub is given for a line.
+struct LoadOptions {
+    text: String,
+    encoded: Vec<u8>,
+}
+
+fn line(measurement: &Measurement<'_>) -> Option<(String, LoadOptions)> {
+    match measurement.event.pcr {
+        GRUB => {
+            let line = grub_text(measurement, &KERNEL_COMMAND_LINE)?;
+            let line = String::from_utf8_lossy(line).into_owned();
+            let text = format!("BOOT_IMAGE={line}");
+            let encoded = utf16(&text);
+            Some((line, LoadOptions { text, encoded }))
+        }
+        SYSTEMD => {
+            let line = systemd_line(measurement)?;
+            let encoded = measurement.event.data.to_vec();
+            let text = line.clone();
+            Some((line, LoadOptions { text, encoded }))
+        }
+        _ => None,
+    }
+}
+
+/// systemd measures the UTF-16 that it logs, with its terminator. What is no text is replaced, for a line that cannot be
+/// read must not be one that was not there.
+fn systemd_line(measurement: &Measurement<'_>) -> Option<String> {
+    let (units, []) = measurement.event.data.as_chunks::<2>() else {
+        return None;
+    };
+    if measurement.event.kind != EventType::IPL || !measurement.is_bound() {
+        return None;
+    }
+    let units = units.strip_suffix(&[[0; 2]]).unwrap_or(units);
+    let units = units.iter().copied().map(u16::from_le_bytes);
+    let replaced =
+        char::decode_utf16(units).map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER));
+    Some(replaced.collect())
+}
+
+fn command_line(measurement: &Measurement<'_>, line: &str) -> Result<CommandLine, Refusal> {
+    let text = text::printable(line, usize::MAX);
+    if text.len() > limits::COMMAND_LINE {
+        return measurement.refused(LogReason::Limit, "a command line is too long");
+    }
+    let pcr = measurement.event.pcr;
+    Ok(CommandLine { pcr, text })
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+/// The text that was written with escapes. What is none stays as it is.
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\\u{") {
+        out.push_str(before);
+        let digits = after.split_once('}');
+        let char = digits.and_then(|(digits, after)| {
+            let char = u32::from_str_radix(digits, 16).ok()?;
+            Some((char::from_u32(char)?, after))
+        });
+        let (char, after) = char.unzip();
+        match char {
+            Some(char) => out.push(char),
+            None => out.push_str("\\u{"),
+        }
+        rest = after.unwrap_or(
+            rest.get(before.len().saturating_add(3)..)
+                .unwrap_or_default(),
+        );
+    }
+    out.push_str(rest);
+    out
+}
+
+/// GRUB's PCR for commands.
+pub(crate) const GRUB: u8 = 8;
+/// The PCR of the kernel's EFI stub.
+pub(crate) const STUB: u8 = 9;
+/// The PCR of systemd-boot and systemd-stub for the kernel's configuration.
+const SYSTEMD: u8 = 12;
+/// How GRUB marks a kernel's command line: since 2.04, and in older builds of distributions.
+const KERNEL_COMMAND_LINE: [&str; 2] = ["kernel_cmdline: ", "grub_kernel_cmdline "];
+/// LOAD_OPTIONS_EVENT_TAG_ID of Linux.
+const LOAD_OPTIONS: u32 = 0x8F3B_22ED;
+/// INITRD_EVENT_TAG_ID of Linux.
+const INITRD: u32 = 0x8F3B_22EC;
