@@ -46,6 +46,7 @@ pub fn appraise(
         option_rom_events: images::option_rom_events(&measurements),
         command_lines: kernel.lines,
         kernel_inputs: kernel.inputs,
+        unread: kernel.unread,
         boot_chain: boot_chain::claims(&measurements),
         actions: actions::claims(&measurements),
         replayed: replayed.pcrs,

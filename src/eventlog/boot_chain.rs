@@ -1,6 +1,6 @@
 //! The boot chain: which known programs the log shows by what they measure, as far as it can be said.
 
-use crate::command_line::{self, GRUB, STUB};
+use crate::command_line::{self, GRUB, MARKS, STUB};
 use crate::guid::SHIM_LOCK;
 use crate::measurement::{Measurement, Measurements};
 use crate::{BootStage, EventType, limits, tagged, text, variable};
@@ -38,7 +38,7 @@ fn is_shim(measurement: &Measurement<'_>) -> bool {
 
 /// GRUB manual, measured boot: commands in PCR 8.
 fn is_grub(measurement: &Measurement<'_>) -> bool {
-    measurement.event.pcr == GRUB && command_line::grub_text(measurement, &GRUB_PREFIXES).is_some()
+    measurement.event.pcr == GRUB && command_line::grub_text(measurement, &MARKS).is_some()
 }
 
 /// systemd, TPM2 PCR measurements: loader.conf in PCR 5.
@@ -64,13 +64,5 @@ fn is_linux_stub(measurement: &Measurement<'_>) -> bool {
     measurement.event.pcr == STUB && command_line::stub_input(measurement).is_some()
 }
 
-/// GRUB's marks: since 2.04, and in older builds of distributions.
-const GRUB_PREFIXES: [&str; 5] = [
-    "grub_cmd: ",
-    "kernel_cmdline: ",
-    "module_cmdline: ",
-    "grub_cmd ",
-    "grub_kernel_cmdline ",
-];
 /// LOADER_CONF_EVENT_TAG_ID of systemd.
 const LOADER_CONF: u32 = 0xF5BC_582A;

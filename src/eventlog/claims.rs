@@ -31,6 +31,9 @@ pub struct BootClaims {
     pub command_lines: Vec<CommandLine>,
     /// What the kernel's EFI stub was given, in the order of the log, of PCR 9. As hard to deny as command lines.
     pub kernel_inputs: Vec<KernelInput>,
+    /// Those of PCRs 8, 9 and 12 that hold what may be a command line and shows no text: without them, the lines above are
+    /// all that there are in PCRs 8 and 12, whatever types and labels the log gives them.
+    pub unread: BTreeSet<u8>,
     /// Stages that the boot went through, as far as it can be said, in order.
     pub boot_chain: Vec<BootStage>,
     /// Actions in any of PCRs 0 to 7, in the order of the log.
@@ -39,8 +42,8 @@ pub struct BootClaims {
     pub quirks: BTreeSet<Quirk>,
 }
 
-/// The Secure Boot policy that was in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The Secure Boot policy that was in force; off by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecureBoot {
     /// Images were verified: rule M9.
     pub enabled: bool,

@@ -1,6 +1,6 @@
 //! Kernel command lines: as text by GRUB (PCR 8) and systemd (PCR 12), as a digest by the kernel's EFI stub (PCR 9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::measurement::{Measurement, Measurements};
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
 pub(crate) struct Claims {
     pub(crate) lines: Vec<CommandLine>,
     pub(crate) inputs: Vec<KernelInput>,
+    pub(crate) unread: BTreeSet<u8>,
 }
 
 /// Collects them, each in the order of the log. UAPI.7, and the documentation of GRUB, systemd and Linux: PCRs 8, 9 and 12
@@ -21,15 +22,21 @@ pub(crate) struct Claims {
 /// [`LogReason::Limit`]: a line is longer than a kernel takes. A part of it would be taken for the whole.
 pub(crate) fn claims(measurements: &Measurements<'_>) -> Result<Claims, Refusal> {
     let mut lines = Vec::new();
+    let mut unread = BTreeSet::new();
     // What the stub's digest is for each line.
     let mut shown = BTreeMap::new();
     for measurement in &measurements.all {
-        let Some((line, options)) = line(measurement) else {
-            continue;
-        };
-        lines.push((measurement.event.index, command_line(measurement, &line)?));
-        let options_digest = measurements.digest_of(&options.encoded);
-        shown.insert(options_digest, options.text);
+        match read(measurement) {
+            Read::Line(line, options) => {
+                lines.push((measurement.event.index, command_line(measurement, &line)?));
+                let options_digest = measurements.digest_of(&options.encoded);
+                shown.insert(options_digest, options.text);
+            }
+            Read::Nothing => {
+                unread.insert(measurement.event.pcr);
+            }
+            Read::Other => {}
+        }
     }
     let mut inputs = Vec::new();
     for measurement in measurements.of_pcr(STUB) {
@@ -40,6 +47,9 @@ pub(crate) fn claims(measurements: &Measurements<'_>) -> Result<Claims, Refusal>
         let known = known.filter(|_| kind == KernelInputKind::LoadOptions);
         let line = known.map(|line| command_line(measurement, line));
         let line = line.transpose()?;
+        if kind == KernelInputKind::LoadOptions && line.is_none() {
+            unread.insert(STUB);
+        }
         inputs.push(KernelInput {
             kind,
             digest: measurement.digest.to_vec(),
@@ -49,7 +59,11 @@ pub(crate) fn claims(measurements: &Measurements<'_>) -> Result<Claims, Refusal>
     }
     lines.sort_by_key(|(index, _)| *index);
     let lines = lines.into_iter().map(|(_, line)| line).collect();
-    Ok(Claims { lines, inputs })
+    Ok(Claims {
+        lines,
+        inputs,
+        unread,
+    })
 }
 
 impl KernelInput {
@@ -95,23 +109,48 @@ struct LoadOptions {
     encoded: Vec<u8>,
 }
 
-fn line(measurement: &Measurement<'_>) -> Option<(String, LoadOptions)> {
+/// What an event of a loader's PCR says.
+enum Read {
+    Line(String, LoadOptions),
+    /// Something else than a command line.
+    Other,
+    /// Nothing: no text is bound to the digest, and it may be that of a command line.
+    Nothing,
+}
+
+/// Rule M4: types and GRUB's marks are covered by no digest. So what the text is decides, and not what it is called: in
+/// PCR 12 every text is a line; in PCR 8 one that begins as the path of a kernel does, which no command of GRUB's does.
+fn read(measurement: &Measurement<'_>) -> Read {
     match measurement.event.pcr {
-        GRUB => {
-            let line = grub_text(measurement, &KERNEL_COMMAND_LINE)?;
-            let line = String::from_utf8_lossy(line).into_owned();
-            let text = format!("BOOT_IMAGE={line}");
-            let encoded = utf16(&text);
-            Some((line, LoadOptions { text, encoded }))
-        }
-        SYSTEMD => {
-            let line = systemd_line(measurement)?;
-            let encoded = measurement.event.data.to_vec();
-            let text = line.clone();
-            Some((line, LoadOptions { text, encoded }))
-        }
-        _ => None,
+        GRUB => match grub_text(measurement, &MARKS).or_else(|| grub_text(measurement, &[""])) {
+            Some(text) if is_kernel_line(text) || is_marked(measurement) => {
+                let line = String::from_utf8_lossy(text).into_owned();
+                let text = format!("BOOT_IMAGE={line}");
+                let encoded = utf16(&text);
+                Read::Line(line, LoadOptions { text, encoded })
+            }
+            Some(_) => Read::Other,
+            None => Read::Nothing,
+        },
+        SYSTEMD => match systemd_line(measurement) {
+            Some(line) => {
+                let encoded = measurement.event.data.to_vec();
+                let text = line.clone();
+                Read::Line(line, LoadOptions { text, encoded })
+            }
+            None => Read::Nothing,
+        },
+        _ => Read::Other,
     }
+}
+
+/// GRUB manual, section 6.1: the kernel is named by its absolute path, on a device or without.
+fn is_kernel_line(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b'/' | b'('))
+}
+
+fn is_marked(measurement: &Measurement<'_>) -> bool {
+    grub_text(measurement, &KERNEL_COMMAND_LINE).is_some()
 }
 
 /// systemd measures the UTF-16 that it logs, with its terminator. What is no text is replaced, for a line that cannot be
@@ -120,7 +159,7 @@ fn systemd_line(measurement: &Measurement<'_>) -> Option<String> {
     let (units, []) = measurement.event.data.as_chunks::<2>() else {
         return None;
     };
-    if measurement.event.kind != EventType::IPL || !measurement.is_bound() {
+    if !measurement.is_bound() {
         return None;
     }
     let units = units.strip_suffix(&[[0; 2]]).unwrap_or(units);
@@ -174,6 +213,14 @@ pub(crate) const GRUB: u8 = 8;
 pub(crate) const STUB: u8 = 9;
 /// The PCR of systemd-boot and systemd-stub for the kernel's configuration.
 const SYSTEMD: u8 = 12;
+/// How GRUB marks what it measures: since 2.04, and in older builds of distributions.
+pub(crate) const MARKS: [&str; 5] = [
+    "grub_cmd: ",
+    "kernel_cmdline: ",
+    "module_cmdline: ",
+    "grub_cmd ",
+    "grub_kernel_cmdline ",
+];
 /// How GRUB marks a kernel's command line: since 2.04, and in older builds of distributions.
 const KERNEL_COMMAND_LINE: [&str; 2] = ["kernel_cmdline: ", "grub_kernel_cmdline "];
 /// LOAD_OPTIONS_EVENT_TAG_ID of Linux.

@@ -52,17 +52,9 @@ struct Found {
 impl Found {
     fn new(separator: Vec<u8>) -> Self {
         Self {
-            policy: SecureBoot {
-                enabled: false,
-                pk: Vec::new(),
-                kek: Vec::new(),
-                db: Vec::new(),
-                dbx: Vec::new(),
-                authorities: Vec::new(),
-                dma_protection_disabled: false,
-            },
+            policy: SecureBoot::default(),
             variables: BTreeSet::new(),
-            known: [false; 5],
+            known: Default::default(),
             is_separated: false,
             separator,
         }

@@ -80,6 +80,14 @@ fn command_lines_are_where_their_software_writes_them() {
     assert_eq!(grub(8, "kernel_cmdline: "), line(8, "x"));
     assert_eq!(grub(8, "grub_kernel_cmdline "), line(8, "x"));
     assert_eq!(grub(8, "grub_cmd: "), none);
+    // No digest covers what GRUB calls it.
+    let hidden = |mark: &str| {
+        lines_with(|log| {
+            log.ipl(8, mark, "/vmlinuz x");
+        })
+    };
+    assert_eq!(hidden("grub_cmd: "), line(8, "/vmlinuz x"));
+    assert_eq!(hidden(""), line(8, "/vmlinuz x"));
     assert_eq!(grub(9, "kernel_cmdline: "), none);
     assert_eq!(of(12, &utf16("x\0")), line(12, "x"));
     assert_eq!(of(12, &utf16("x")), line(12, "x"));
@@ -101,7 +109,53 @@ fn command_lines_are_where_their_software_writes_them() {
     let other = |log: &mut BootLog| {
         log.event(12, 0x6, &utf16("x\0"));
     };
-    assert_eq!(lines_with(other), none);
+    assert_eq!(
+        lines_with(other),
+        line(12, "x"),
+        "types are covered by no digest"
+    );
+}
+
+#[test]
+fn what_may_be_a_line_and_shows_no_text_is_told() {
+    let unread = |add: &dyn Fn(&mut BootLog)| {
+        let mut log = sample();
+        let exit = log.entries.split_off(exit(&log));
+        add(&mut log);
+        log.entries.extend(exit);
+        let unread = honest(&log).unwrap().unread;
+        unread.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(unread(&|_| ()), [0; 0]);
+    let text = utf16("x\0");
+    assert_eq!(
+        unread(&|log| {
+            log.event(12, IPL, &text);
+        }),
+        [0; 0]
+    );
+    let elsewhere = |log: &mut BootLog| {
+        log.event_measuring(11, IPL, b"-", b"x");
+    };
+    assert_eq!(unread(&elsewhere), [0; 0]);
+    for pcr in [8, 12] {
+        let unbound = |log: &mut BootLog| {
+            log.event_measuring(pcr, IPL, b"-", &text);
+        };
+        assert_eq!(unread(&unbound), [u8::try_from(pcr).unwrap()]);
+    }
+    assert_eq!(
+        unread(&|log| {
+            log.event(12, IPL, b"odd");
+        }),
+        [12]
+    );
+    let unknown = utf16("unknown\0");
+    let options = b"LOADED_IMAGE::LoadOptions\0";
+    let stub = |log: &mut BootLog| {
+        log.tagged(9, LOAD_OPTIONS, &unknown, options);
+    };
+    assert_eq!(unread(&stub), [9]);
 }
 
 #[test]

@@ -3,11 +3,15 @@
 //! No IO, no clock, no logging: time and entropy are arguments, the outcome is a value. Each proof
 //! type has one constructor, beside the checks that it stands for.
 
+mod advisory;
+mod again;
 mod anchors;
 mod attestation_key;
+mod boot;
 mod certificate;
 mod certificate_signature;
 mod chain;
+mod command_line;
 mod creation;
 mod crl;
 mod crl_scope;
@@ -16,35 +20,52 @@ mod der;
 mod distinguished_name;
 mod entropy;
 mod extensions;
+mod facts;
+mod firmware;
 mod issuer;
 mod key;
 mod leaf;
 mod policy;
 mod printable;
+mod profile;
 mod quote;
 mod rejection;
+mod request;
+mod requirement;
 mod revocation;
 mod roca;
 mod rsa;
+mod selectors;
 mod session;
 mod signature;
 mod terms;
 #[cfg(test)]
 mod tests_chain;
 mod tpm_description;
+mod tpm_kind;
 #[cfg(test)]
 mod verdicts;
 
+pub use advisory::{Advisory, VulnerableTpms};
+pub use again::judge_again;
 pub use anchors::{Anchors, UnusableCertificate};
+pub use boot::Boot;
 pub use certificate::EkCertificate;
 pub use chain::{CertifiedEk, ChainOptions};
+pub use command_line::{CommandLineRule, as_claimed};
 pub use denials::{DenialProblem, Denials};
 pub use entropy::Entropy;
+pub use firmware::{FirmwareRange, FirmwareVersion};
 pub use key::parse_public_key;
-pub use policy::{EkKind, EkTrust, Enrolment, Grant, LegacyAgents, Policy, decide};
+pub use policy::{EkKind, EkTrust, Enrolment, Grant, LegacyAgents, Policy, decide, is_trusted};
+pub use profile::{Matching, Mode, Profile, ProfileFinding, StatePolicy};
 pub use quote::Quoted;
 pub use rejection::{Fault, Reason, Rejection};
+pub use request::{Request, begin};
+pub use requirement::Requirement;
 pub use revocation::{CrlPolicy, InvalidCrl};
-pub use session::{Attested, Certification, Method, Pending, Request, begin};
+pub use selectors::{OptionalSelector, OptionalSelectors, SELECTORS, SelectorKind};
+pub use session::{Attested, Certification, Method, Pending};
 pub use terms::{Anchor, Terms, Waiver};
 pub use tpm_description::{TpmDescription, Vendor};
+pub use tpm_kind::TpmKind;

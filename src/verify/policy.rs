@@ -2,8 +2,10 @@
 
 use evidence::{Curve, Hash, SubjectKey};
 
-use crate::session::{Attested, Certification, Method};
-use crate::{CrlPolicy, Denials, Reason, Rejection, TpmDescription, Vendor};
+use crate::profile::StateVerdict;
+use crate::selectors::selectors;
+use crate::session::{Attested, Certification};
+use crate::{CrlPolicy, Denials, Mode, Reason, Rejection, StatePolicy, Vendor};
 
 /// The operator's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Policy {
     pub legacy_agents: LegacyAgents,
     /// The PCRs that a quote must cover.
     pub pcrs: Vec<(Hash, Vec<u8>)>,
+    /// What state machines must be in.
+    pub state: StatePolicy,
 }
 
 /// How an EK may be trusted.
@@ -76,6 +80,9 @@ pub enum Enrolment {
 pub struct Grant {
     agent_id: String,
     selectors: Vec<String>,
+    matched: Vec<String>,
+    advisories: Vec<String>,
+    tolerated: Option<Rejection>,
 }
 
 impl EkKind {
@@ -133,6 +140,21 @@ impl Grant {
     pub fn selectors(&self) -> &[String] {
         &self.selectors
     }
+
+    /// The profiles that the machine matches, by name.
+    pub fn matched(&self) -> &[String] {
+        &self.matched
+    }
+
+    /// The advisories that its TPM is in, by name.
+    pub fn advisories(&self) -> &[String] {
+        &self.advisories
+    }
+
+    /// Why the machine would be refused, were the rules about its state enforced.
+    pub fn tolerated(&self) -> Option<&Rejection> {
+        self.tolerated.as_ref()
+    }
 }
 
 /// Decides over a machine that has proved itself.
@@ -147,11 +169,28 @@ pub fn decide(
         return Err(Reason::EkDenied.into());
     }
     check_trust(attested.certification(), enrolment, policy.ek_trust)?;
+    let StateVerdict {
+        matched,
+        advisories,
+        refusal,
+    } = policy.state.judge(attested);
+    let tolerated = match (refusal, policy.state.mode) {
+        (Some(rejection), Mode::Enforce) => return Err(rejection),
+        (refusal, _) => refusal,
+    };
     let hash = attested.ek_hash();
     Ok(Grant {
         agent_id: format!("spiffe://{}/spire/agent/tpm/{hash}", policy.trust_domain),
-        selectors: selectors(attested),
+        selectors: selectors(attested, &matched, &policy.state.selectors),
+        matched,
+        advisories,
+        tolerated,
     })
+}
+
+/// Whether anybody vouches for the EK, so that what its machine sends may be kept.
+pub fn is_trusted(attested: &Attested, enrolment: Enrolment, policy: &Policy) -> bool {
+    check_trust(attested.certification(), enrolment, policy.ek_trust).is_ok()
 }
 
 /// RFC 9334, section 8.5: an endorsement or the operator's own reference must vouch for the key.
@@ -180,29 +219,4 @@ fn check_trust(
             _ => certified(),
         },
     }
-}
-
-fn selectors(attested: &Attested) -> Vec<String> {
-    let hash = attested.ek_hash();
-    let method = match attested.method() {
-        Method::Quote(_) => "quote",
-        Method::Credential => "credential",
-    };
-    let mut selectors = vec![
-        format!("pub_hash:{hash}"),
-        format!("device:{}", hash.device()),
-        format!("attestation:{method}"),
-    ];
-    match attested.certification() {
-        Certification::Verified(ek) => {
-            let validity = if ek.expired() { "expired" } else { "verified" };
-            selectors.push(format!("ek_cert:{validity}"));
-            let vendor = ek.description().map(TpmDescription::vendor);
-            selectors.extend(vendor.map(|vendor| format!("vendor:{vendor}")));
-        }
-        Certification::Refused(_) | Certification::Absent => {
-            selectors.push("ek_cert:none".to_owned());
-        }
-    }
-    selectors
 }

@@ -307,6 +307,84 @@ reasons! {
     BadSignature, "bad_signature", Misbehaved, "the quote's signature is wrong",
         "The AK did not sign this quote.",
         "The quote was altered or made by another key; look for what sent it.";
+    ClockUnsafe, "clock_unsafe", Denied, "the TPM's clock may have gone back",
+        "The quote says that the TPM was not shut down orderly, and a profile has `clock_safe`.",
+        "Reboot the machine orderly; the clock is safe again at once or within some minutes.";
+    FirmwareDenied, "firmware_denied", Denied, "this TPM firmware is not accepted",
+        "The firmware version in the quote is in an advisory, or in none of the ranges of a profile, or its maker is not known.",
+        "Update the TPM's firmware; or extend the profile's `firmware`, or set `vulnerable_tpms = \"warn\"`.";
+    TpmKindDenied, "tpm_kind_denied", Denied, "this kind of TPM is not accepted",
+        "The TPM is discrete, firmware or virtual, by its certified vendor, and a profile's `tpm_kinds` does not name that.",
+        "Extend `tpm_kinds`; a TPM without a verified certificate is of no known kind.";
+    PcrBankInactive, "pcr_bank_inactive", Denied, "the firmware measures nothing",
+        "PCRs that firmware always extends have the value of a reset: the quoted bank is enabled and not in use.",
+        "Choose the bank that the firmware extends (`pcr_bank`), or enable it in the firmware's setup.";
+    PcrPolicy, "pcr_policy", Denied, "the boot state is not an approved one",
+        "A PCR has none of the values that a profile lists for it, or was not quoted.",
+        "Compare with `tpm-attestor profile diff`; if the change is wanted, add the new value to the profile.";
+    EventlogMissing, "eventlog_missing", Denied, "a boot event log is required",
+        "A profile needs the boot event log, and the agent has none or sent none.",
+        "Let the agent read the log: see `event_log_path`, and whether the kernel has it.";
+    EventlogMalformed, "eventlog_malformed", Untrusted, "the boot event log is not valid",
+        "The event log is no crypto-agile TCG log, or a structure in it is none.",
+        "Look at the log with `tpm-attestor inspect eventlog`.";
+    EventlogLimit, "eventlog_limit", Limit, "the boot event log is too large",
+        "The event log has more events or bytes than any machine's.",
+        "Look at the log with `tpm-attestor inspect eventlog`.";
+    EventlogBank, "eventlog_bank", Denied, "the boot event log is of another bank",
+        "The event log has no digests of the quoted bank, or of SHA-1 alone.",
+        "Choose another `pcr_bank`, or enable the bank in the firmware's setup.";
+    EventlogReplay, "eventlog_replay", Untrusted, "the boot event log does not lead to the PCRs",
+        "Replaying the event log gives other values than those quoted: something is missing, added or altered.",
+        "Look at the log with `tpm-attestor inspect eventlog`; a log of another boot or machine looks like this too.";
+    EventlogUntrustedEvent, "eventlog_untrusted_event", Untrusted, "the boot event log has an event that may not be there",
+        "An event in PCR 7 has a type that firmware does not use there.",
+        "The log was altered, or the firmware departs from the profile; look at it with `tpm-attestor inspect eventlog`.";
+    EventlogDigest, "eventlog_digest", Untrusted, "the boot event log says what was not measured",
+        "The data of an event does not have the digest that was measured.",
+        "The log was altered, or a firmware quirk is not tolerated; see `tolerate`.";
+    EventlogDuplicate, "eventlog_duplicate", Untrusted, "the boot event log measures a variable twice",
+        "A Secure Boot variable is in the event log more than once.",
+        "The log was altered; look at it with `tpm-attestor inspect eventlog`.";
+    EventlogOrder, "eventlog_order", Untrusted, "the boot event log is out of order",
+        "An event stands where firmware does not measure it: a Secure Boot variable after the separator, or anything after the firmware's end.",
+        "The log was altered; look at it with `tpm-attestor inspect eventlog`.";
+    EventlogSeparator, "eventlog_separator", Untrusted, "the boot event log has no proper separators",
+        "One of PCRs 0 to 7 has no separator, several, or one that reports an error.",
+        "The firmware failed while it booted, or the log was altered.";
+    SecureBootInconsistent, "secure_boot_inconsistent", Untrusted, "the Secure Boot state contradicts itself",
+        "Secure Boot is said to be on, and keys are missing or nothing was verified.",
+        "Enrol the platform's keys; look at the log with `tpm-attestor inspect eventlog`.";
+    SecureBootDebug, "secure_boot_debug", Denied, "the firmware was in debug mode",
+        "The firmware measured that a debugger could have been attached.",
+        "Use production firmware, and switch its debug mode off.";
+    SecureBootDisabled, "secure_boot_disabled", Denied, "Secure Boot is off",
+        "A profile wants Secure Boot, and it is off.",
+        "Switch Secure Boot on in the firmware's setup.";
+    DbUnexpected, "db_unexpected", Denied, "the Secure Boot keys are not the approved ones",
+        "The variable db has an entry that a profile's `db` does not list.",
+        "Remove the key from the firmware, or add it to the profile.";
+    DbxOutdated, "dbx_outdated", Denied, "the Secure Boot deny list is out of date",
+        "The variable dbx lacks an entry that a profile's `dbx` lists.",
+        "Update dbx, for instance with `fwupdmgr`.";
+    AuthorityUnexpected, "authority_unexpected", Denied, "the boot loader was approved by another key",
+        "An image was verified by a key that a profile's `authorities` does not list.",
+        "Sign the image with an approved key, or add the key to the profile.";
+    BootImageUnexpected, "boot_image_unexpected", Denied, "the boot loader is not an approved one",
+        "A program of the boot has an Authenticode digest that a profile's `boot_images` does not list.",
+        "Compare with `tpm-attestor profile diff`; if the change is wanted, add the digest to the profile.";
+    CommandLinePolicy, "command_line_policy", Denied, "the kernel command line is not an approved one",
+        "A profile's `command_line` does not allow the kernel command line, or none was measured.",
+        "Compare with `tpm-attestor profile diff`; if the change is wanted, extend the profile.";
+    DriverPolicy, "driver_policy", Denied, "an option ROM was loaded",
+        "Code that came with a device was measured into PCR 2, and a profile has `option_roms = \"deny\"`.",
+        "Disable option ROMs in the firmware's setup, or remove the device.";
+    DmaUnprotected, "dma_unprotected", Denied, "protection against DMA is off",
+        "The firmware measured that its protection against DMA was off, and a profile has `dma_protection = true`.",
+        "Switch it on in the firmware's setup (Intel VT-d, AMD-Vi).";
+    ProfileMismatch, "profile_mismatch", Denied, "no profile describes this machine",
+        "Each of several profiles refuses the machine, for different reasons; the server's log names them.",
+        "Ask `tpm-attestor policy explain` with the machine's evidence.";
     EntropyFailure, "entropy_failure", Bug, "the server could not make a challenge",
         "The operating system's random source failed or returned nothing.",
         "Look at the server's machine; no attestation is possible without entropy.";

@@ -90,7 +90,8 @@ fn selectors(words: &[&str]) -> Vec<String> {
 #[test]
 fn certificate_and_enrolment_vouch_as_the_operator_says() {
     use Reason::{EkCertMissing, EkNotAllowed, UntrustedChain};
-    const VERIFIED: Result<&[&str], Reason> = Ok(&["ek_cert:verified", "vendor:STM"]);
+    const VERIFIED: Result<&[&str], Reason> =
+        Ok(&["ek_cert:verified", "vendor:STM", "kind:discrete"]);
     const NONE: Result<&[&str], Reason> = Ok(&["ek_cert:none"]);
     for (sent, trust, enrolled, absent, not_kept) in [
         (
@@ -227,7 +228,11 @@ fn the_certificate_is_judged_by_the_clock_that_is_given() {
     assert_eq!(judged(&expired, &strict, NOW), Err(Reason::EkCertExpired));
     assert_eq!(
         judged(&expired, &lenient, NOW),
-        Ok(selectors(&["ek_cert:expired", "vendor:STM"]))
+        Ok(selectors(&[
+            "ek_cert:expired",
+            "vendor:STM",
+            "kind:discrete"
+        ]))
     );
 }
 

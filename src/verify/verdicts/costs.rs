@@ -42,7 +42,7 @@ fn large_curves_are_costly() {
         let payload = prover(tpm).payload().unwrap();
         let (_, pending) =
             crate::begin(&payload, &policy(), &Anchors::default(), 0, &mut Counter(0)).unwrap();
-        assert_eq!(pending.is_costly(), expect, "AK {kind:?}");
+        assert_eq!(pending.is_costly(&[]), expect, "AK {kind:?}");
     }
 }
 

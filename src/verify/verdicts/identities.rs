@@ -166,7 +166,14 @@ fn identities_have_one_form() {
         .iter()
         .map(|selector| selector.split(':').next().unwrap())
         .collect();
-    let expected = ["pub_hash", "device", "attestation", "ek_cert", "vendor"];
+    let expected = [
+        "pub_hash",
+        "device",
+        "attestation",
+        "ek_cert",
+        "vendor",
+        "kind",
+    ];
     assert_eq!(keys, expected, "tpm/I09");
     assert!(selectors.iter().all(|text| text.len() <= 80), "tpm/I09");
     assert_eq!(granted.selectors(), ordinary(), "tpm/I09: always the same");

@@ -308,9 +308,8 @@ fn responses_are_strict() {
 
 #[test]
 fn a_log_that_nobody_asked_for_is_refused() {
-    let mut tpm = machine();
-    tpm.log = Some(vec![1, 2, 3]);
-    assert_eq!(refused(prover(tpm)), Some(Reason::UnsolicitedEvidence));
+    let unasked = lies().log(|log| *log = Some(vec![1, 2, 3]));
+    assert_eq!(refused(liar(unasked)), Some(Reason::UnsolicitedEvidence));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tables over whole exchanges: a lie of the soft TPM on the left, the one reason on the right.
 
 mod attestation_keys;
+mod boots;
 mod certified;
 mod costs;
 mod denials;
@@ -9,6 +10,7 @@ mod first_generation;
 mod identities;
 mod messages;
 mod quotes;
+mod states;
 mod terms;
 
 use evidence::{AkTemplate, Hash};
@@ -16,7 +18,7 @@ use softtpm::{Generation, KeyKind, Lies, Prover, SoftTpm};
 
 use crate::{
     Anchors, Attested, CrlPolicy, Denials, EkKind, EkTrust, Enrolment, Entropy, Grant,
-    LegacyAgents, Policy, Reason, Rejection, begin, decide,
+    LegacyAgents, Policy, Reason, Rejection, StatePolicy, begin, decide,
 };
 
 /// Distinct bytes, never zero.
@@ -42,6 +44,7 @@ fn policy() -> Policy {
         crl_policy: CrlPolicy::Use,
         legacy_agents: LegacyAgents::Allow,
         pcrs: vec![(Hash::Sha256, vec![0, 4, 7])],
+        state: StatePolicy::default(),
     }
 }
 
