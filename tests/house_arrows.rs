@@ -106,16 +106,26 @@ fn text(value: &Value) -> String {
 }
 
 /// Each crate, and those of ours that it may reach.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("evidence", &[]),
+    ("eventlog", &[]),
     ("hcl", &[]),
-    ("verify", &["evidence"]),
+    ("verify", &["eventlog", "evidence"]),
     ("plugin", &["hcl"]),
     ("tpm", &["evidence"]),
-    ("store", &["evidence", "verify"]),
+    ("store", &["eventlog", "evidence", "verify"]),
+    (
+        "policy",
+        &["eventlog", "evidence", "hcl", "store", "verify"],
+    ),
     ("softtpm", &["evidence"]),
     ("agent", &["evidence", "hcl", "plugin", "tpm"]),
-    ("server", &["evidence", "hcl", "plugin", "store", "verify"]),
+    (
+        "server",
+        &[
+            "eventlog", "evidence", "hcl", "plugin", "policy", "store", "verify",
+        ],
+    ),
 ];
 
 #[test]
@@ -142,7 +152,7 @@ fn crates_reach_what_they_may_and_nothing_else() {
 fn the_agent_judges_nobody() {
     let graph = Graph::read();
     let below = graph.ours_below("agent");
-    for absent in ["verify", "store", "softtpm", "server"] {
+    for absent in ["eventlog", "verify", "policy", "store", "softtpm", "server"] {
         assert!(!below.contains(absent), "the agent depends on {absent}");
     }
 }
@@ -167,7 +177,7 @@ fn the_server_has_no_tpm_and_links_little_that_is_not_rust() {
 #[test]
 fn what_decides_has_no_runtime_and_no_log() {
     let graph = Graph::read();
-    for name in ["evidence", "verify", "hcl", "softtpm"] {
+    for name in ["evidence", "eventlog", "verify", "hcl", "softtpm"] {
         let io = [
             "tokio",
             "mio",

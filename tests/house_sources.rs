@@ -15,7 +15,7 @@ use crate::{Text, none_of, read, root, sources};
 const MOST_LINES: usize = 60;
 
 /// Crates without IO, and the first words of what they never name.
-const PURE: [&str; 3] = ["evidence", "verify", "hcl"];
+const PURE: [&str; 4] = ["evidence", "eventlog", "verify", "hcl"];
 const IMPURE: [&str; 11] = [
     "std::fs",
     "std::net",

@@ -120,11 +120,7 @@ fn add_labelled<'a>(
 ) {
     let label = &*member.key.value;
     // HCL 1 prints an unlabelled block that holds one block in the same way: there is no telling which is meant.
-    if schema
-        .keys
-        .iter()
-        .any(|known| known.name == label && matches!(known.kind, Kind::Block(_) | Kind::Blocks(_)))
-    {
+    if is_block_of(schema, label) {
         let message = format!(
             "{} cannot be a label of \"{}\": it is a block inside it",
             shown(label),
@@ -132,6 +128,13 @@ fn add_labelled<'a>(
         );
         problems.add(Problem::new(member.key.position, message));
         return;
+    }
+    if begins_another(
+        key,
+        &member,
+        labels.get(label).and_then(|at| groups.get(*at)),
+    ) {
+        labels.remove(label);
     }
     let index = *labels.entry(label).or_insert(groups.len());
     if index == groups.len() {
@@ -149,4 +152,22 @@ fn add_labelled<'a>(
         // Entries with a label have an object as their value.
         (None, _) => problems.add(wrong_type(key, member.value)),
     }
+}
+
+fn is_block_of(schema: &Schema, name: &str) -> bool {
+    let is_block = |kind: Kind| {
+        matches!(
+            kind,
+            Kind::Block(_) | Kind::Blocks(_) | Kind::RepeatedBlocks(_)
+        )
+    };
+    let mut keys = schema.keys.iter();
+    keys.any(|known| known.name == name && is_block(known.kind))
+}
+
+/// Whether a block is one more of its label, and not the same one written twice.
+fn begins_another(key: &Key, member: &Member<'_>, last: Option<&Group<'_>>) -> bool {
+    matches!(key.kind, Kind::RepeatedBlocks(_))
+        && inside(member).is_none()
+        && last.is_some_and(|group| group.body.is_some())
 }

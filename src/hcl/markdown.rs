@@ -32,7 +32,7 @@ fn write_schema(schema: &Schema, path: &str, out: &mut String) {
         }
     }
     for key in schema.keys {
-        if let Kind::Block(inner) | Kind::Blocks(inner) = key.kind {
+        if let Kind::Block(inner) | Kind::Blocks(inner) | Kind::RepeatedBlocks(inner) = key.kind {
             let path = if path.is_empty() {
                 key.name.to_owned()
             } else {
@@ -60,6 +60,7 @@ fn kind(key: &Key) -> String {
         Kind::Duration => "a duration: `\"30s\"`, `\"500ms\"`, `\"5m\"`".to_owned(),
         Kind::Block(_) => "a block, see below".to_owned(),
         Kind::Blocks(_) => "blocks, with or without a label, see below".to_owned(),
+        Kind::RepeatedBlocks(_) => "blocks, several with the same label too, see below".to_owned(),
         other => other.described(),
     }
 }

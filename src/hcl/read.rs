@@ -18,7 +18,9 @@ impl Schema {
             Ok(object) => read_members(self, &members(&object), Position::START, &mut problems),
             Err(problem) => {
                 problems.add(problem);
-                Values::new(self.keys, Position::START)
+                let mut nothing = Values::new(self.keys, Position::START);
+                nothing.is_sound = false;
+                nothing
             }
         };
         (values, problems.sorted())
@@ -39,6 +41,10 @@ impl Problems {
         } else {
             self.found.push(problem);
         }
+    }
+
+    fn count(&self) -> usize {
+        self.found.len().saturating_add(self.left_out)
     }
 
     fn is_full(&self) -> bool {
@@ -93,6 +99,7 @@ pub(crate) fn read_members(
     position: Position,
     problems: &mut Problems,
 ) -> Values {
+    let before = problems.count();
     unknown_keys(schema, members, problems);
     let mut values = Values::new(schema.keys, position);
     for key in schema.keys {
@@ -104,7 +111,9 @@ pub(crate) fn read_members(
         let Some(first) = found.first() else { continue };
         let read = match key.kind {
             Kind::Block(inner) => read_block(key, inner, &found, problems).map(Read::Block),
-            Kind::Blocks(inner) => Some(Read::Blocks(read_blocks(key, inner, &found, problems))),
+            Kind::Blocks(inner) | Kind::RepeatedBlocks(inner) => {
+                Some(Read::Blocks(read_blocks(key, inner, &found, problems)))
+            }
             _ => read_single(key, &found, problems),
         };
         if let Some(value) = read {
@@ -117,6 +126,7 @@ pub(crate) fn read_members(
             );
         }
     }
+    values.is_sound = problems.count() == before;
     values
 }
 

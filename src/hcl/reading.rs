@@ -61,6 +61,7 @@ pub(crate) static SERVICE: Schema = Schema {
         ),
         key("store", Kind::Block(&RULE), "none", "The store."),
         key("rules", Kind::Blocks(&RULE), "none", "The rules."),
+        key("notes", Kind::RepeatedBlocks(&TAGS), "none", "Notes."),
     ],
     moved: &[Moved {
         name: "file",
@@ -252,6 +253,56 @@ fn every_way_to_write_blocks_gives_the_same_blocks() {
     assert_eq!(label.position.to_string(), "3:7");
 }
 
+/// The blocks of `notes` as `label:colour`.
+fn notes(text: &str) -> Vec<String> {
+    let note = |note: &Values| {
+        let colour = note.text("colour").map_or("", |colour| colour.value);
+        format!("{}:{colour}", note.label().map_or("", |label| label.value))
+    };
+    accepted(text).blocks("notes").iter().map(note).collect()
+}
+
+#[test]
+fn repeated_blocks_may_share_a_label() {
+    for (text, expect) in [
+        (
+            "notes a { colour = \"x\" }\nnotes b {}\nnotes a { colour = \"y\" }\nnotes a {}",
+            &["a:x", "b:", "a:y", "a:"][..],
+        ),
+        (
+            r#"{"notes":{"a":[{"colour":"x"},{"colour":"y"}],"b":{}}}"#,
+            &["a:x", "a:y", "b:"],
+        ),
+        // What HCL 1 prints for it.
+        (
+            "\"notes\" = {\n  \"a\" = {\n    \"colour\" = \"x\"\n  }\n\n  \"a\" = {\n    \"colour\" = \"y\"\n  }\n\n  \"b\" = {}\n}",
+            &["a:x", "a:y", "b:"],
+        ),
+        (
+            "notes { colour = \"x\" }\nnotes { colour = \"y\" }",
+            &[":x", ":y"],
+        ),
+    ] {
+        assert_eq!(notes(text), expect, "{text}");
+    }
+    let (values, problems) = SERVICE.read("notes a { colour = 1 }\nnotes a { color = \"x\" }");
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert_eq!(values.blocks("notes").len(), 2);
+}
+
+#[test]
+fn a_block_is_sound_if_nothing_in_it_is_a_problem() {
+    let (values, problems) = SERVICE.read(
+        "rules a { limit = 10 }\nrules b {}\nrules c { tags { color = \"red\" } }\nrules d { x = 1 }",
+    );
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    let sound = values.blocks("rules").iter().map(Values::is_sound);
+    assert_eq!(sound.collect::<Vec<_>>(), [false, true, false, false]);
+    assert!(!values.is_sound());
+    assert!(accepted("rules b {}").is_sound());
+    assert!(!SERVICE.read("name = ").0.is_sound(), "no text at all");
+}
+
 #[test]
 fn a_block_that_holds_only_a_block_is_read_in_every_form() {
     for text in [
@@ -293,6 +344,7 @@ fn markdown_lists_every_key_and_block() {
 | `timeout` | a duration: `"30s"`, `"500ms"`, `"5m"` | `"30s"` | How long it waits. |
 | `store` | a block, see below | none | The store. |
 | `rules` | blocks, with or without a label, see below | none | The rules. |
+| `notes` | blocks, several with the same label too, see below | none | Notes. |
 
 | Not a key here | Instead |
 |---|---|
@@ -320,7 +372,8 @@ fn markdown_lists_every_key_and_block() {
         Some(expect)
     );
     assert!(
-        markdown.contains("\n### `rules.tags`\n\n| Key |"),
+        markdown.contains("\n### `rules.tags`\n\n| Key |")
+            && markdown.contains("\n### `notes`\n\n| Key |"),
         "{markdown}"
     );
 }

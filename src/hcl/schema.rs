@@ -55,6 +55,9 @@ pub enum Kind {
     Block(&'static Schema),
     /// Any number of blocks, each with or without a label.
     Blocks(&'static Schema),
+    /// The same, of which several may have one label. They should hold no blocks: an entry that is a block inside one
+    /// of them, as HCL 1 prints it, belongs to the last of its label.
+    RepeatedBlocks(&'static Schema),
 }
 
 /// A key that another program, or an older version, has or had.
@@ -81,7 +84,7 @@ impl Kind {
             Self::Duration => "a duration such as \"30s\", \"500ms\" or \"5m\"".to_owned(),
             Self::Choice(choices) => format!("one of {}", quoted(choices)),
             Self::Block(_) => "a block { ... }".to_owned(),
-            Self::Blocks(_) => "one or more blocks { ... }".to_owned(),
+            Self::Blocks(_) | Self::RepeatedBlocks(_) => "one or more blocks { ... }".to_owned(),
         }
     }
 }

@@ -14,6 +14,7 @@ pub struct Values {
     pub(crate) keys: &'static [Key],
     pub(crate) position: Position,
     pub(crate) label: Option<Spanned<String>>,
+    pub(crate) is_sound: bool,
     pub(crate) read: BTreeMap<&'static str, Spanned<Read>>,
 }
 
@@ -38,6 +39,7 @@ impl Values {
             keys,
             position,
             label: None,
+            is_sound: true,
             read: BTreeMap::new(),
         }
     }
@@ -138,24 +140,28 @@ impl Values {
         }
     }
 
-    /// [`Kind::Blocks`] in the order of the text; empty when absent.
+    /// [`Kind::Blocks`] and [`Kind::RepeatedBlocks`] in the order of the text; empty when absent.
     pub fn blocks(&self, key: &str) -> &[Self] {
-        match self
-            .find(key, |kind| matches!(kind, Kind::Blocks(_)))
-            .map(|found| &found.value)
-        {
+        let are_blocks = |kind: &Kind| matches!(kind, Kind::Blocks(_) | Kind::RepeatedBlocks(_));
+        match self.find(key, are_blocks).map(|found| &found.value) {
             Some(Read::Blocks(blocks)) => blocks,
             _ => &[],
         }
     }
 
-    /// The label of this block, if it is one of [`Kind::Blocks`] and has one.
+    /// The label of this block, if it is one of several blocks and has one.
     pub fn label(&self) -> Option<Spanned<&str>> {
         let label = self.label.as_ref()?;
         Some(Spanned {
             value: &label.value,
             position: label.position,
         })
+    }
+
+    /// Whether nothing in this block was a problem. In one that is not sound, a key that has no value may have been
+    /// written all the same.
+    pub fn is_sound(&self) -> bool {
+        self.is_sound
     }
 
     /// Where this block begins.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use evidence::limits;
+use evidence::{EkHash, Record, Secret, limits};
 use plugin::{
     AgentAttributes, Core, Metrics, Plugin, Problem, Purpose, ServerAttestor, ServerExchange,
     Status,
@@ -12,7 +12,7 @@ use plugin::{
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use verify::{Enrolment, Grant, Pending, Reason, Rejection, Request, decide};
+use verify::{Attested, Enrolment, Grant, Pending, Reason, Rejection, Request, decide, is_trusted};
 
 use crate::config::Settings;
 use crate::decision::Decision;
@@ -50,13 +50,30 @@ impl Attestor {
         if payload.len() > limits::PAYLOAD {
             return Err(Reason::PayloadTooLarge.into());
         }
+        let kept = settings.records.is_some().then(|| payload.clone());
         let (challenge, pending) = self.begin(Arc::clone(settings), payload).await?;
+        let begun = kept.map(|payload| Begun {
+            payload,
+            challenge: challenge.clone(),
+            secret: pending.secret().clone(),
+        });
         decision.claims(pending.claimed_ek());
         exchange.patience(settings.challenge_timeout);
         let response = exchange.challenge(challenge).await;
         let response = response.map_err(instead_of_response)?;
-        self.finish(Arc::clone(settings), pending, response, decision)
-            .await
+        let kept = begun.map(|begun| (begun, response.clone()));
+        let (attested, enrolment) = self
+            .finish(Arc::clone(settings), pending, response, decision)
+            .await?;
+        let verdict = decide(&attested, enrolment, &settings.denials(), &settings.policy);
+        if let Some((begun, response)) = kept
+            && is_trusted(&attested, enrolment, &settings.policy)
+        {
+            let record = begun.record(settings, response, enrolment, &verdict);
+            keep(Arc::clone(settings), attested.ek_hash(), record).await;
+        }
+        decision.found(&attested);
+        verdict
     }
 
     async fn begin(
@@ -82,18 +99,17 @@ impl Attestor {
         pending: Pending,
         response: Vec<u8>,
         decision: &mut Decision,
-    ) -> Result<Grant, Rejection> {
-        let may_wait = pending.is_costly() || settings.look_up_may_wait();
+    ) -> Result<(Attested, Enrolment), Rejection> {
+        let may_wait = pending.is_costly(&response) || settings.look_up_may_wait();
         let work = move || {
             let attested = pending.finish(&response)?;
             let enrolment = settings.enrolment(&attested.ek_hash());
-            Ok((attested, enrolment, settings))
+            Ok((attested, enrolment))
         };
-        let (attested, enrolment, settings) = self.verifying(may_wait, work).await?;
+        let (attested, enrolment) = self.verifying(may_wait, work).await?;
         let known = enrolment.as_ref().copied();
         decision.proved(&attested, known.unwrap_or(Enrolment::NotKept));
-        let enrolment = enrolment?;
-        decide(&attested, enrolment, &settings.denials(), &settings.policy)
+        Ok((attested, enrolment?))
     }
 
     /// Runs work that takes long on a thread of its own, a bounded number of times at once, so that
@@ -114,6 +130,49 @@ impl Attestor {
             work()
         });
         work.await.map_err(|_panic| Reason::InternalError)?
+    }
+}
+
+/// An exchange that is to be recorded, up to its answer.
+struct Begun {
+    payload: Vec<u8>,
+    challenge: Vec<u8>,
+    secret: Secret,
+}
+
+impl Begun {
+    fn record(
+        self,
+        settings: &Settings,
+        response: Vec<u8>,
+        enrolment: Enrolment,
+        verdict: &Result<Grant, Rejection>,
+    ) -> Record {
+        let verdict = match verdict {
+            Ok(_) => "granted",
+            Err(rejection) => rejection.reason.code(),
+        };
+        Record {
+            trust_domain: settings.policy.trust_domain.clone(),
+            time: u64::try_from(now()).unwrap_or_default(),
+            payload: self.payload,
+            challenge: self.challenge,
+            secret: self.secret,
+            response,
+            enrolment: enrolment.name().to_owned(),
+            verdict: verdict.to_owned(),
+        }
+    }
+}
+
+/// A record is for the operator; that one cannot be kept changes no verdict.
+async fn keep(settings: Arc<Settings>, machine: EkHash, record: Record) {
+    let work = move || match &settings.records {
+        Some(records) => records.keep(&machine, &record).err(),
+        None => None,
+    };
+    if let Ok(Some(problem)) = spawn_blocking(work).await {
+        tracing::warn!(error = %problem, "the evidence of an attestation was not kept");
     }
 }
 
@@ -179,7 +238,7 @@ impl Settings {
             .is_some_and(|hashes| !hashes.is_local())
     }
 
-    fn enrolment(&self, hash: &evidence::EkHash) -> Result<Enrolment, Rejection> {
+    fn enrolment(&self, hash: &EkHash) -> Result<Enrolment, Rejection> {
         let Some(hashes) = &self.hashes else {
             return Ok(Enrolment::NotKept);
         };

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hcl::Problem;
+use hcl::{Problem, Values};
 use plugin::Purpose;
-use store::{AnchorStore, DenialStore, HashDirectory};
-use verify::{Anchors, CrlPolicy, Denials, LegacyAgents, Policy};
+use policy::{Configuration, DEFAULT_PATHS};
+use store::{AnchorStore, DenialStore, HashDirectory, RecordDirectory};
+use verify::{Anchors, Denials, Policy, Profile};
 
-use crate::rules;
-pub use crate::schema::SCHEMA;
-use crate::trust::{self, Paths};
+pub use policy::SCHEMA;
 
 /// Unfinished attestations that any configuration may allow.
 pub const MAX_STREAMS: u32 = 4096;
@@ -24,6 +23,7 @@ pub const MAX_MESSAGE: usize = evidence::limits::RESPONSE + 64;
 pub struct Settings {
     pub(crate) policy: Policy,
     pub(crate) hashes: Option<HashDirectory>,
+    pub(crate) records: Option<RecordDirectory>,
     pub(crate) challenge_timeout: Duration,
     pub(crate) attestation_timeout: Duration,
     pub(crate) max_streams: usize,
@@ -39,7 +39,7 @@ pub struct Settings {
 impl Settings {
     /// Builds settings from the text that SPIRE passes on, or lists everything wrong with it.
     pub fn build(trust_domain: &str, text: &str, _purpose: Purpose) -> Result<Self, Vec<Problem>> {
-        let defaults = [Path::new(DEFAULT_CA_PATH), Path::new(DEFAULT_HASH_PATH)];
+        let defaults = DEFAULT_PATHS.map(Path::new);
         Self::with_defaults(trust_domain, text, defaults)
     }
 
@@ -49,42 +49,21 @@ impl Settings {
         defaults: [&Path; 2],
     ) -> Result<Self, Vec<Problem>> {
         let (values, mut problems) = SCHEMA.read(text);
-        let mut warnings = Vec::new();
-        let paths = Paths::of(&values, defaults, &mut problems);
-        let anchor_store = trust::anchors(&paths, &values, &mut problems, &mut warnings);
-        let hashes = trust::hashes(&paths, &values, &mut problems, &mut warnings);
-        let denial_store = trust::denials(&values, &mut problems);
-        let policy = Policy {
-            trust_domain: trust_domain.to_owned(),
-            ek_trust: trust::ek_trust(&values, &paths, &mut problems),
-            ek_kinds: rules::ek_kinds(&values, &mut problems),
-            accept_expired_ek: values
-                .flag("accept_expired_ek")
-                .is_some_and(|flag| flag.value),
-            vendors: rules::vendors(&values, &mut problems),
-            crl_policy: match values.choice("crl_policy").map(|choice| choice.value) {
-                Some("require") => CrlPolicy::Require,
-                _ => CrlPolicy::Use,
-            },
-            legacy_agents: match values.choice("legacy_agents").map(|choice| choice.value) {
-                Some("deny") => LegacyAgents::Deny,
-                _ => LegacyAgents::Allow,
-            },
-            pcrs: rules::pcrs(&values, &mut problems),
-        };
+        let configured = Configuration::read(&values, trust_domain, defaults, &mut problems);
         let settings = Self {
-            policy,
-            hashes,
-            challenge_timeout: rules::duration(&values, "challenge_timeout", 30, &mut problems),
-            attestation_timeout: rules::duration(&values, "attestation_timeout", 60, &mut problems),
-            max_streams: rules::count(&values, "max_streams", 4096),
-            max_streams_per_client: rules::count(&values, "max_streams_per_client", 16),
-            anchor_store,
-            denial_store,
-            reload_interval: rules::duration(&values, "reload_interval", 5, &mut problems),
+            policy: configured.policy,
+            hashes: configured.hashes,
+            records: records(&values, &mut problems),
+            challenge_timeout: duration(&values, "challenge_timeout", 30, &mut problems),
+            attestation_timeout: duration(&values, "attestation_timeout", 60, &mut problems),
+            max_streams: count(&values, "max_streams", 4096),
+            max_streams_per_client: count(&values, "max_streams_per_client", 16),
+            anchor_store: configured.anchors,
+            denial_store: configured.denials,
+            reload_interval: duration(&values, "reload_interval", 5, &mut problems),
             no_anchors: Arc::default(),
             nobody: Arc::default(),
-            warnings,
+            warnings: configured.warnings,
         };
         problems.sort();
         if problems.is_empty() {
@@ -124,24 +103,65 @@ impl Settings {
             allow_list = self.hashes.is_some(),
             ek_trust = ?self.policy.ek_trust,
             legacy_agents = ?self.policy.legacy_agents,
+            mode = ?self.policy.state.mode,
+            profiles = names(&self.policy.state.profiles),
+            asks_for_log = self.policy.state.ask_for_log,
             "configured"
         );
     }
 }
 
-const DEFAULT_CA_PATH: &str = "/opt/spire/.data/certs";
-const DEFAULT_HASH_PATH: &str = "/opt/spire/.data/hashes";
+/// Where exchanges are kept, if they are.
+fn records(values: &Values, problems: &mut Vec<Problem>) -> Option<RecordDirectory> {
+    let path = values.text("evidence_path")?;
+    match RecordDirectory::open(Path::new(path.value)) {
+        Ok(records) => Some(records),
+        Err(error) => {
+            let message = format!("unable to write to evidence_path: {error}");
+            problems.push(values.problem("evidence_path", message));
+            None
+        }
+    }
+}
+
+/// The names of profiles, in their order.
+fn names(profiles: &[Profile]) -> String {
+    let names: Vec<_> = profiles
+        .iter()
+        .map(|profile| profile.name.as_str())
+        .collect();
+    names.join(" ")
+}
+
+/// A duration; the default is in seconds.
+fn duration(values: &Values, key: &str, default: u64, problems: &mut Vec<Problem>) -> Duration {
+    let Some(duration) = values.duration(key) else {
+        return Duration::from_secs(default);
+    };
+    if !(MIN_DURATION..=MAX_DURATION).contains(&duration.value) {
+        problems.push(values.problem(key, format!("{key} must be between 100ms and 10m")));
+    }
+    duration.value
+}
+
+/// A number of things.
+fn count(values: &Values, key: &str, default: usize) -> usize {
+    let configured = values
+        .integer(key)
+        .and_then(|integer| usize::try_from(integer.value).ok());
+    configured.unwrap_or(default)
+}
+
+const MIN_DURATION: Duration = Duration::from_millis(100);
+const MAX_DURATION: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-
-    use tempfile::TempDir;
-
     use std::path::PathBuf;
 
-    use evidence::Hash;
-    use verify::{EkKind, EkTrust};
+    use tempfile::TempDir;
+    use verify::EkKind;
 
     use super::*;
 
@@ -167,13 +187,8 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_documentation() {
         let settings = build("ca_path = CA").unwrap();
-        assert_eq!(settings.policy.ek_trust, EkTrust::Certificate);
-        assert_eq!(settings.policy.ek_kinds, EkKind::ALL);
-        assert_eq!(settings.policy.legacy_agents, LegacyAgents::Allow);
-        assert_eq!(settings.policy.pcrs, [(Hash::Sha256, (0..8).collect())]);
-        assert!(!settings.policy.accept_expired_ek);
-        assert_eq!(settings.policy.vendors, None);
-        assert_eq!(settings.policy.crl_policy, CrlPolicy::Use);
+        assert_eq!(settings.policy.trust_domain, "example.org");
+        assert!(settings.records.is_none());
         assert_eq!(settings.challenge_timeout, Duration::from_secs(30));
         assert_eq!(settings.attestation_timeout, Duration::from_secs(60));
         assert_eq!(settings.reload_interval, Duration::from_secs(5));
@@ -184,54 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn default_directories_count_each_by_itself() {
-        let dir = TempDir::new().unwrap();
-        let (there, absent) = (dir.path(), dir.path().join("absent"));
-        for (text, defaults, expect) in [
-            ("", [there, there], Some(EkTrust::Either)),
-            ("", [there, &absent], Some(EkTrust::Certificate)),
-            ("", [&absent, there], Some(EkTrust::Enrolment)),
-            ("", [&absent, &absent], None),
-            ("ca_path = \"/\"", [&absent, there], Some(EkTrust::Either)),
-        ] {
-            let text = text.replace('/', &there.display().to_string());
-            let built = Settings::with_defaults("example.org", &text, defaults);
-            assert_eq!(
-                built.ok().map(|settings| settings.policy.ek_trust),
-                expect,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn trust_follows_from_what_is_configured() {
-        for (text, expect) in [
-            ("ca_path = CA", EkTrust::Certificate),
-            ("hash_path = HASH", EkTrust::Enrolment),
-            ("ca_path = CA\nhash_path = HASH", EkTrust::Either),
-            (
-                "ca_path = CA\nhash_path = HASH\nek_trust = \"both\"",
-                EkTrust::Both,
-            ),
-        ] {
-            assert_eq!(build(text).unwrap().policy.ek_trust, expect, "{text}");
-        }
-    }
-
-    #[test]
     fn every_key_takes_effect() {
         let settings = build(
-            "\"hash_path\" = HASH\n\n\"ek_profiles\" = [\"p-256\"]\n\"legacy_agents\" = \"deny\"\n\
-             \"pcrs\" = [7, 0, 7]\n\"pcr_bank\" = \"sha384\"\n\"challenge_timeout\" = \"2s\"\n\
+            "\"hash_path\" = HASH\n\n\"ek_profiles\" = [\"p-256\"]\n\"challenge_timeout\" = \"2s\"\n\
              \"attestation_timeout\" = \"4s\"\n\"max_streams\" = 8\n\"max_streams_per_client\" = 0\n\
-             \"accept_expired_ek\" = true\n\"reload_interval\" = \"1s\"",
+             \"reload_interval\" = \"1s\"\n\"evidence_path\" = HASH",
         )
         .unwrap();
         assert_eq!(settings.policy.ek_kinds, [EkKind::P256]);
-        assert_eq!(settings.policy.legacy_agents, LegacyAgents::Deny);
-        assert_eq!(settings.policy.pcrs, [(Hash::Sha384, vec![0, 7])]);
-        assert!(settings.policy.accept_expired_ek);
+        assert!(settings.hashes.is_some());
+        assert!(settings.records.is_some());
         assert_eq!(settings.challenge_timeout, Duration::from_secs(2));
         assert_eq!(settings.attestation_timeout, Duration::from_secs(4));
         assert_eq!(
@@ -245,79 +222,36 @@ mod tests {
     fn every_problem_has_its_place_and_its_words() {
         for (text, expect) in [
             (
-                "",
-                "1:1: ca_path or hash_path is required: without either no machine can be trusted",
-            ),
-            ("ca_path = \"\"", "1:11: ca_path is empty"),
-            ("hash_path = \"\"", "1:13: hash_path is empty"),
-            (
-                "ca_path = CA\nintermediates_path = \"\"",
-                "2:22: intermediates_path is empty",
-            ),
-            (
-                "hash_path = HASH\nek_trust = \"both\"",
-                "2:12: ek_trust = \"both\" needs ca_path and hash_path",
-            ),
-            (
-                "hash_path = HASH\nintermediates_path = CA",
-                "2:22: intermediates_path needs ca_path",
-            ),
-            (
-                "hash_path = HASH\nek_profiles = []",
-                "2:15: ek_profiles must not be empty",
-            ),
-            ("hash_path = HASH\npcrs = []", "2:8: pcrs must not be empty"),
-            (
                 "hash_path = HASH\nchallenge_timeout = \"1h\"",
                 "2:21: challenge_timeout must be between 100ms and 10m",
             ),
             (
-                "hash_path = HASH\nreload_interval = \"99ms\"",
+                "hash_path = HASH\nattestation_timeout = \"99ms\"",
+                "2:23: attestation_timeout must be between 100ms and 10m",
+            ),
+            (
+                "hash_path = HASH\nreload_interval = \"601s\"",
                 "2:19: reload_interval must be between 100ms and 10m",
             ),
+            (
+                "hash_path = HASH\nevidence_path = \"/does/not/exist\"",
+                "2:17: unable to write to evidence_path: /does/not/exist: ",
+            ),
+            (
+                "hash_path = HASH\nmax_streams = 0",
+                "2:15: \"max_streams\" is 0; it must be from 1 to 4096",
+            ),
+            ("hash_path = HASH\npcrs = []", "2:8: pcrs must not be empty"),
         ] {
             let problems = build(text).unwrap_err();
             assert!(
-                problems.contains(&expect.to_owned()),
+                problems.len() == 1 && problems[0].starts_with(expect),
                 "{text}: {problems:?}"
             );
         }
-        for (text, place, part) in [
-            (
-                "ca_pth = CA\nhash_path = HASH",
-                "1:1: ",
-                "did you mean \"ca_path\"",
-            ),
-            (
-                "ca_path = \"/does/not/exist\"",
-                "1:11: ",
-                "unable to load ca_path",
-            ),
-            (
-                "ca_path = CA\nintermediates_path = \"/does/not/exist\"",
-                "2:22: ",
-                "unable to load intermediates_path",
-            ),
-            (
-                "hash_path = \"/does/not/exist\"",
-                "1:13: ",
-                "unable to read hash_path",
-            ),
-            ("hash_path = HASH\npcrs = [24]", "2:9: ", "24"),
-            ("hash_path = HASH\npcr_bank = \"sha1\"", "2:12: ", "sha256"),
-            (
-                "hash_path = HASH\nek_profiles = [\"rsa\\n\"]",
-                "2:16: ",
-                "unknown EK profile \"rsa\\n\"",
-            ),
-            ("hash_path = HASH\ntpm_path = \"/x\"", "2:1: ", "`device`"),
-            ("hash_path = HASH\naws = {}", "2:1: ", "hash_path"),
-        ] {
-            let problems = build(text).unwrap_err();
-            let found = problems
-                .iter()
-                .any(|problem| problem.starts_with(place) && problem.contains(part));
-            assert!(found, "{text}: {problems:?}");
+        for text in ["100ms", "10m"] {
+            let text = format!("hash_path = HASH\nreload_interval = \"{text}\"");
+            assert!(build(&text).is_ok(), "{text}");
         }
     }
 
@@ -355,23 +289,24 @@ mod tests {
         assert_eq!(settings.refresh(), (Some("failed"), None));
         assert_eq!(settings.refresh(), (None, None), "told once");
     }
-    #[test]
-    fn what_is_said_at_length_is_what_is_meant_in_brief() {
-        let settings = build(
-            "ca_path = CA\nhash_path = HASH\nek_trust = \"either\"\naccept_expired_ek = false\n\
-             legacy_agents = \"allow\"",
-        )
-        .unwrap();
-        assert_eq!(settings.policy.ek_trust, EkTrust::Either);
-        assert!(!settings.policy.accept_expired_ek);
-        assert_eq!(settings.policy.vendors, None);
-        assert_eq!(settings.policy.crl_policy, CrlPolicy::Use);
-        assert_eq!(settings.policy.legacy_agents, LegacyAgents::Allow);
-    }
 
     #[test]
-    fn nothing_is_said_of_missing_directories_beside_another_problem() {
-        let problems = build("ca_pth = CA").unwrap_err();
-        assert_eq!(problems.len(), 1, "{problems:?}");
+    fn the_deny_list_is_followed_and_the_last_good_one_kept() {
+        let dir = TempDir::new().unwrap();
+        let (deny, entry) = (dir.path().join("deny"), format!("ek:{}\n", "ab".repeat(32)));
+        fs::write(&deny, &entry).unwrap();
+        let text = format!("ek_deny_path = \"{}\"", deny.display());
+        let absent = dir.path().join("absent");
+        let settings = Settings::with_defaults("example.org", &text, [dir.path(), &absent]);
+        let settings = settings.unwrap();
+        assert_eq!(settings.denials().len(), 1);
+        // The list lies in the directory of CAs, which changes with it.
+        assert_eq!(settings.refresh().1, None);
+        fs::write(&deny, "half").unwrap();
+        assert_eq!(settings.refresh().1, Some("failed"));
+        assert_eq!(settings.refresh().1, None, "told once");
+        assert_eq!(settings.denials().len(), 1, "last good kept");
+        fs::write(&deny, entry.repeat(2)).unwrap();
+        assert_eq!(settings.refresh().1, Some("ok"));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use evidence::EkHash;
 use plugin::Metrics;
-use verify::{Attested, Certification, Enrolment, Grant, Method, Rejection};
+use verify::{Attested, Boot, Certification, Enrolment, Grant, Method, Rejection};
 
 /// What is known of an attestation so far; says so once, even when its stream is cancelled.
 pub(crate) struct Decision {
@@ -16,6 +16,8 @@ pub(crate) struct Decision {
     method: &'static str,
     ek_trust: &'static str,
     vendor: String,
+    secure_boot: &'static str,
+    log_refused: Option<Rejection>,
     told: bool,
 }
 
@@ -29,6 +31,8 @@ impl Decision {
             method: "none",
             ek_trust: "none",
             vendor: String::new(),
+            secure_boot: "",
+            log_refused: None,
             told: false,
         }
     }
@@ -59,6 +63,16 @@ impl Decision {
         }
     }
 
+    /// What the boot event log proves.
+    pub(crate) fn found(&mut self, attested: &Attested) {
+        match attested.boot() {
+            Boot::Verified(boot) if boot.secure_boot.enabled => self.secure_boot = "on",
+            Boot::Verified(_) => self.secure_boot = "off",
+            Boot::Refused(rejection) => self.log_refused = Some(rejection.clone()),
+            Boot::Absent => {}
+        }
+    }
+
     /// Says that the machine got an identity.
     pub(crate) fn granted(mut self, grant: &Grant) {
         tracing::info!(
@@ -71,8 +85,12 @@ impl Decision {
             client_ip_unverified = self.client(),
             duration_ms = self.milliseconds(),
             agent_id = grant.agent_id(),
+            secure_boot = self.secure_boot,
+            measured = grant.matched().join(" "),
+            advisories = grant.advisories().join(" "),
             "attestation granted"
         );
+        self.warn_of(grant);
         self.count("granted", "none");
     }
 
@@ -88,6 +106,7 @@ impl Decision {
             evidence = self.method,
             client_ip_unverified = self.client(),
             duration_ms = self.milliseconds(),
+            secure_boot = self.secure_boot,
             detail = rejection.detail.as_deref().unwrap_or_default(),
             "attestation refused"
         );
@@ -108,6 +127,37 @@ impl Decision {
             self.started,
             &labels,
         );
+    }
+
+    /// What an operator should know of a machine that was accepted all the same.
+    fn warn_of(&self, grant: &Grant) {
+        if let Some(tolerated) = grant.tolerated() {
+            let reason = tolerated.reason.code();
+            tracing::warn!(
+                reason,
+                ek_hash = self.ek_hash(),
+                detail = tolerated.detail.as_deref().unwrap_or_default(),
+                "attestation would be refused"
+            );
+            let labels = [("reason", reason)];
+            self.metrics
+                .increment(&["node_attestor", "tpm", "tolerated"], 1.0, &labels);
+        } else if let Some(refused) = &self.log_refused {
+            // No profile needs the log, and nothing else would say so.
+            tracing::warn!(
+                reason = refused.reason.code(),
+                ek_hash = self.ek_hash(),
+                detail = refused.detail.as_deref().unwrap_or_default(),
+                "the boot event log proves nothing"
+            );
+        }
+        if !grant.advisories().is_empty() {
+            tracing::warn!(
+                ek_hash = self.ek_hash(),
+                advisories = grant.advisories().join(" "),
+                "the TPM's firmware is known to be vulnerable"
+            );
+        }
     }
 
     fn ek_hash(&self) -> String {

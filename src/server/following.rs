@@ -3,11 +3,11 @@
 use std::sync::{Arc, Weak};
 
 use plugin::Metrics;
+use policy::loaded_warnings;
 use store::{AnchorStore, DenialRefresh, DenialStore, Refresh};
 
 use crate::attestor::now;
 use crate::config::Settings;
-use crate::trust::loaded_warnings;
 
 /// What a look at the files led to, where there is something to count.
 type Outcome = Option<&'static str>;

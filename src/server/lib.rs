@@ -6,9 +6,6 @@ mod decision;
 mod entropy;
 mod following;
 mod room;
-mod rules;
-mod schema;
 pub mod status;
-mod trust;
 
 pub use attestor::Attestor;

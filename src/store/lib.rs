@@ -12,6 +12,7 @@ mod directory;
 mod hashes;
 mod once;
 mod pem;
+mod records;
 mod snapshot;
 #[cfg(test)]
 mod tests_anchors;
@@ -23,5 +24,6 @@ pub use anchors::{AnchorStore, Overdue, Refresh};
 pub use certificates::{Collection, Found, Skipped};
 pub use denials::{DenialRefresh, DenialStore, NoDenials};
 pub use hashes::{HashDirectory, NotADirectory, Unreadable};
+pub use records::{NotKept, RecordDirectory};
 pub use snapshot::{NotLoaded, Part, Report, Sources};
 pub use vendor::{vendor, vendor_names};

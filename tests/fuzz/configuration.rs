@@ -1,10 +1,12 @@
 //! Configuration texts: read the same in both syntaxes, and refused in words that fool nobody.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
 
 use hcl::{Entry, Kind, Object, Problem, Schema, Spanned, Value, Values, limits};
+use policy::{Configuration, SCHEMA};
 
-use crate::server_schema;
 use crate::shown::assert_shown;
 
 /// A text of either syntax.
@@ -47,8 +49,8 @@ pub(crate) fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let (values, problems) = server_schema::SCHEMA.read(text);
-    let (again, problems_again) = server_schema::SCHEMA.read(text);
+    let (values, problems) = SCHEMA.read(text);
+    let (again, problems_again) = SCHEMA.read(text);
     assert_eq!(problems, problems_again, "the same twice");
     assert_eq!(format!("{values:?}"), format!("{again:?}"));
     assert!(problems.is_sorted());
@@ -61,9 +63,56 @@ pub(crate) fn configuration(data: &[u8]) {
         parsed.is_ok() || !problems.is_empty(),
         "accepted, and no configuration"
     );
-    promised(&values, &server_schema::SCHEMA);
+    promised(&values, &SCHEMA);
     if let (Ok(object), true) = (&parsed, problems.is_empty()) {
-        known(object, &server_schema::SCHEMA);
+        object
+            .entries
+            .iter()
+            .for_each(|entry| known(entry, &SCHEMA));
+    }
+    judged(&values, text);
+}
+
+/// What is made of it without a file that it names: the same twice, and nothing that says everything.
+fn judged(values: &Values, text: &str) {
+    let paths = [
+        "ca_path",
+        "intermediates_path",
+        "crl_path",
+        "hash_path",
+        "ek_deny_path",
+    ];
+    if paths.iter().any(|path| values.text(path).is_some()) {
+        return;
+    }
+    let read = || {
+        let mut problems = Vec::new();
+        // No CAs, and an allow-list that is there everywhere.
+        let defaults = [Path::new("/nonexistent"), Path::new("/proc/self/fdinfo")];
+        let read = Configuration::read(values, "example.org", defaults, &mut problems);
+        (read.policy, problems)
+    };
+    let (policy, problems) = read();
+    assert_eq!(
+        (&policy, &problems),
+        (&read().0, &read().1),
+        "the same twice"
+    );
+    for problem in &problems {
+        presentable(problem, text);
+    }
+    if problems.is_empty() && values.is_sound() {
+        for profile in &policy.state.profiles {
+            let name = profile.name.bytes();
+            let plain = |byte: u8| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
+            };
+            assert!((1..=32).contains(&profile.name.len()) && name.into_iter().all(plain));
+            assert!(!profile.requirements.is_empty(), "it matches everything");
+        }
+        for advisory in &policy.state.advisories {
+            assert!(advisory.affected.iter().all(|range| range.from <= range.to));
+        }
     }
 }
 
@@ -100,7 +149,7 @@ fn promised(values: &Values, schema: &Schema) {
                 .block(key.name)
                 .into_iter()
                 .for_each(|block| promised(block, inner)),
-            Kind::Blocks(inner) => values
+            Kind::Blocks(inner) | Kind::RepeatedBlocks(inner) => values
                 .blocks(key.name)
                 .iter()
                 .for_each(|block| promised(block, inner)),
@@ -109,20 +158,51 @@ fn promised(values: &Values, schema: &Schema) {
 }
 
 /// A key that nobody reads may have been meant for something: it is a problem.
-fn known(object: &Object, schema: &Schema) {
-    for entry in &object.entries {
-        let known = schema.keys.iter().find(|key| key.name == &*entry.key.value);
-        let key = known.unwrap_or_else(|| panic!("{:?} is read by nobody", entry.key.value));
-        if let (Kind::Block(inner) | Kind::Blocks(inner), Value::Object(block)) =
-            (key.kind, &entry.value.value)
-        {
-            known_block(block, inner);
+fn known(entry: &Entry, schema: &Schema) {
+    known_inside(&entry.key, &entry.labels, &entry.value, schema);
+}
+
+/// HCL 1 writes blocks that hold one block as labels: those that name none are keys.
+fn known_inside(
+    key: &Spanned<Arc<str>>,
+    labels: &[Spanned<Arc<str>>],
+    value: &Spanned<Value>,
+    schema: &Schema,
+) {
+    let found = schema.keys.iter().find(|known| known.name == &*key.value);
+    let found = found.unwrap_or_else(|| panic!("{:?} is read by nobody", key.value));
+    match (found.kind, labels) {
+        (Kind::Block(inner), _) => known_block(labels, value, inner),
+        (Kind::Blocks(inner) | Kind::RepeatedBlocks(inner), [_label, rest @ ..]) => {
+            known_block(rest, value, inner);
         }
+        (Kind::Blocks(inner) | Kind::RepeatedBlocks(inner), []) => match &value.value {
+            Value::Object(object) if names_only(object, inner) => {
+                for entry in &object.entries {
+                    known_block(&entry.labels, &entry.value, inner);
+                }
+            }
+            _ => known_block(&[], value, inner),
+        },
+        _ => {}
     }
 }
 
-fn known_block(block: &Object, schema: &'static Schema) {
-    known(block, schema);
+fn known_block(labels: &[Spanned<Arc<str>>], value: &Spanned<Value>, schema: &Schema) {
+    match (labels, &value.value) {
+        ([key, rest @ ..], _) => known_inside(key, rest, value, schema),
+        ([], Value::Object(object)) => object.entries.iter().for_each(|entry| known(entry, schema)),
+        ([], _) => {}
+    }
+}
+
+/// Whether an object holds blocks by their labels.
+fn names_only(object: &Object, schema: &Schema) -> bool {
+    let is_label = |entry: &Entry| {
+        let is_key = schema.keys.iter().any(|key| key.name == &*entry.key.value);
+        matches!(entry.value.value, Value::Object(_)) && !is_key
+    };
+    !object.entries.is_empty() && object.entries.iter().all(is_label)
 }
 
 fn presentable(problem: &Problem, text: &str) {
@@ -223,12 +303,17 @@ fn plain_value(value: &Value) -> String {
 
 /// Texts in both syntaxes.
 pub(crate) mod seeds {
-    const TEXTS: [&str; 7] = [
+    const TEXTS: [&str; 9] = [
         "ca_path = \"/certs\"\nhash_path = \"/hashes\" # a comment\npcrs = [0, 7]\nlegacy_agents = \"deny\"\n",
         "\"ca_path\" = \"/certs\"\n\n\"challenge_timeout\" = \"1m30s\"\n\"accept_expired_ek\" = true\n\"max_streams\" = 0x10\n",
         "{\"ca_path\": \"/certs\", \"ek_profiles\": [\"p-256\"], \"max_streams\": 7, \"x\": null}",
         "{\"anchor\": [{\"00\": {\"vendors\": [\"IFX\"]}}, {\"01\": [{\"waive\": [\"sha1\"]}]}], \"f\": -1.5e3}",
         "anchor \"00\" {\n  vendors = [\"IFX\", \"STM\"]\n}\nanchor 01 { waive = [] }\n/* c */ // d\n",
+        "mode = \"monitor\"\nadvisory \"a\" { to = \"7.84\" }\nadvisory \"a\" { from = \"9\" }\nprofile \"p\" {\n\
+         firmware \"any\" { from = \"7.1\" to = \"7.9\" }\n  option_roms = \"deny\"\n  secure_boot = true\n\
+         command_line { forbid = [\"init=*\"] }\n}\n",
+        "{\"profile\": {\"p\": {\"pcr\": {\"7\": {\"values\": [\"00000000000000000000000000000000000000000000000000000000000000aa\"]}}}}, \
+         \"pcr_selectors\": [11], \"extra_selectors\": [\"model\"], \"tolerate\": []}",
         "a = <<EOT\nline ${x}\nEOT\nb = <<-E\n  c\n  E\nd = \"\\u00e9\\x41\\101 ${\"e\"}\"\n",
         "a \"b\" c { d = [1, -2.5, true, [\"x\"], { e = 1 }] }\nf = { g { } }\n",
     ];
@@ -239,5 +324,23 @@ pub(crate) mod seeds {
 
     pub(crate) fn configuration() -> Vec<Vec<u8>> {
         hcl()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_get_as_far_as_profiles() {
+        let profiles = seeds::configuration().into_iter().filter_map(|seed| {
+            let (values, mut problems) = SCHEMA.read(&String::from_utf8(seed).unwrap());
+            let defaults = [Path::new("/nonexistent"), Path::new("/proc/self/fdinfo")];
+            let read = Configuration::read(&values, "example.org", defaults, &mut problems);
+            problems
+                .is_empty()
+                .then_some(read.policy.state.profiles.len())
+        });
+        assert_eq!(profiles.sum::<usize>(), 2);
     }
 }

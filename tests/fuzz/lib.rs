@@ -1,5 +1,8 @@
 //! What holds for every input of every parser, as plain functions that a fuzzer and a test call alike.
 
+mod boot;
+mod boot_claims;
+mod boot_reader;
 mod certificates;
 mod configuration;
 mod der;
@@ -11,8 +14,6 @@ mod oracle;
 mod parts;
 mod responses;
 mod revocation;
-#[path = "../../src/server/schema.rs"]
-pub mod server_schema;
 mod shown;
 mod structures;
 
@@ -54,6 +55,7 @@ targets! {
     files: pem certificate_file;
     exchange: first_message last_message;
     responses: tpm_response;
+    boot: eventlog measured_boot;
 }
 
 impl Target {

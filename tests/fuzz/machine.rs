@@ -9,7 +9,7 @@ use rcgen::{
     RevokedCertParams, SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
 };
 use softtpm::{Generation, Key, KeyKind, Prover, Role, SoftTpm};
-use verify::{Anchors, CrlPolicy, EkKind, EkTrust, Entropy, LegacyAgents, Policy};
+use verify::{Anchors, CrlPolicy, EkKind, EkTrust, Entropy, LegacyAgents, Policy, StatePolicy};
 
 use crate::der::{element, integer};
 
@@ -192,6 +192,7 @@ pub(crate) fn policy(choice: u8) -> Policy {
             LegacyAgents::Allow
         },
         pcrs: vec![(Hash::Sha256, vec![0, 4, 7])],
+        state: StatePolicy::default(),
     }
 }
 

@@ -143,7 +143,7 @@ fn try_again(
 ) -> Result<()> {
     let left: Vec<_> = outcomes
         .iter()
-        .filter(|(mutant, outcome)| mutant.package() == "server" && is_alive(*outcome))
+        .filter(|(mutant, outcome)| mutant.is_of_the_server() && is_alive(*outcome))
         .map(|(mutant, _)| *mutant)
         .collect();
     let again = try_all(&left, programs, reach, options, started)?;

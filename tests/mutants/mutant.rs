@@ -13,7 +13,7 @@ use crate::site::Site;
 use crate::syntax::{integer_constants, is_for_tests, other_constants};
 
 /// The crates whose checks decide who gets an identity.
-pub(crate) const CRATES: [&str; 3] = ["evidence", "verify", "server"];
+pub(crate) const CRATES: [&str; 4] = ["evidence", "verify", "policy", "server"];
 
 /// One change of production.
 #[derive(Debug, Clone)]
@@ -55,6 +55,11 @@ impl Mutant {
     /// The crate that it is in.
     pub(crate) fn package(&self) -> &str {
         self.name.file.split('/').nth(1).unwrap_or_default()
+    }
+
+    /// Whether it is in what the server plugin alone runs, so that tests of it as a process judge it too.
+    pub(crate) fn is_of_the_server(&self) -> bool {
+        ["policy", "server"].contains(&self.package())
     }
 }
 

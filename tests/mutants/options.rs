@@ -69,7 +69,7 @@ impl Options {
     /// Whether a mutant is to be tried.
     pub(crate) fn chooses(&self, mutant: &Mutant) -> bool {
         (mutant.is_check || !self.checks)
-            && (mutant.package() != "server" || self.processes)
+            && (!mutant.is_of_the_server() || self.processes)
             && self
                 .only
                 .as_ref()
@@ -77,8 +77,9 @@ impl Options {
     }
 }
 
-const UNIT_TESTS: [&str; 10] = [
-    "test", "--no-run", "-p", "evidence", "-p", "verify", "-p", "softtpm", "-p", "server",
+const UNIT_TESTS: [&str; 12] = [
+    "test", "--no-run", "-p", "evidence", "-p", "verify", "-p", "softtpm", "-p", "policy", "-p",
+    "server",
 ];
 
 const USAGE: &str = "\

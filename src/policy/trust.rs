@@ -43,6 +43,11 @@ impl Paths {
         }
         paths
     }
+
+    /// Whether EK certificates can lead anywhere.
+    pub(crate) fn has_anchors(&self) -> bool {
+        self.ca.is_some()
+    }
 }
 
 /// Opens the anchors and what goes with them.
@@ -153,7 +158,7 @@ pub(crate) fn ek_trust(values: &Values, paths: &Paths, problems: &mut Vec<Proble
 }
 
 /// What an operator should know about files that were loaded.
-pub(crate) fn loaded_warnings(report: &Report) -> Vec<String> {
+pub fn loaded_warnings(report: &Report) -> Vec<String> {
     let shown = |name: &std::ffi::OsStr| hcl::shown(&name.to_string_lossy());
     let skipped = |skipped: &Skipped| format!("skipped {}: {}", shown(&skipped.file), skipped.why);
     let foreign = |file: &std::ffi::OsString| {
@@ -222,12 +227,13 @@ fn key(error: &NotLoaded) -> &'static str {
     }
 }
 
-const PATHS: [&str; 5] = [
+const PATHS: [&str; 6] = [
     "ca_path",
     "intermediates_path",
     "hash_path",
     "crl_path",
     "ek_deny_path",
+    "evidence_path",
 ];
 
 #[cfg(test)]
@@ -238,7 +244,7 @@ mod tests {
     use verify::CrlPolicy;
 
     use super::*;
-    use crate::config::Settings;
+    use crate::{Configuration, SCHEMA};
 
     const DIGEST: &str = "00000000000000000000000000000000000000000000000000000000000000aB";
 
@@ -262,15 +268,21 @@ mod tests {
 
         /// `CAS`, `CRLS`, `HASHES`, `DENY`, `BUNDLE` and `ABSENT` in the text are these paths, and
         /// `DIGEST` is a digest.
-        fn build(&self, text: &str) -> Result<Settings, Vec<String>> {
+        fn build(&self, text: &str) -> Result<Configuration, Vec<String>> {
             let mut text = text.replace("DIGEST", &format!("\"{DIGEST}\""));
             for name in ["cas", "crls", "hashes", "deny", "bundle", "absent"] {
                 let path = format!("\"{}\"", self.path(name).display());
                 text = text.replace(&name.to_uppercase(), &path);
             }
             let absent = self.path("absent");
-            let built = Settings::with_defaults("example.org", &text, [&absent, &absent]);
-            built.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+            let (values, mut problems) = SCHEMA.read(&text);
+            let defaults = [absent.as_path(), absent.as_path()];
+            let read = Configuration::read(&values, "example.org", defaults, &mut problems);
+            if problems.is_empty() {
+                return Ok(read);
+            }
+            problems.sort();
+            Err(problems.iter().map(ToString::to_string).collect())
         }
     }
 
@@ -345,6 +357,7 @@ mod tests {
                 "2:16: unable to load ek_deny_path: cannot read ",
             ),
             ("ek_deny_path = DENY", "deny: line 2: "),
+            ("evidence_path = \"\"", "2:17: evidence_path is empty"),
             (
                 "ca_bundle_sha256 = \"ab\"",
                 "2:20: ca_bundle_sha256 must be a SHA-256 in 64 hex digits, not \"ab\"",
@@ -406,19 +419,13 @@ mod tests {
                     \"ek_deny_path\": DENY, \"vendors\": [\"IFX\", \"id:00001014\"], \
                     \"anchor\": {DIGEST: {\"vendors\": [\"STM\"], \"waive\": [\"sha1\"]}}}";
         for text in [hcl, json] {
-            let settings = files.build(text).unwrap();
-            let names = settings.policy.vendors.iter().flatten();
+            let read = files.build(text).unwrap();
+            let names = read.policy.vendors.iter().flatten();
             let names: Vec<_> = names.map(ToString::to_string).collect();
             assert_eq!(names, ["IFX", "id:00001014"], "{text}");
-            assert_eq!(settings.policy.crl_policy, CrlPolicy::Require);
-            assert_eq!(settings.denials().len(), 1);
-            assert_eq!(settings.refresh(), (None, None));
-            fs::write(files.path("deny"), "half").unwrap();
-            assert_eq!(settings.refresh(), (None, Some("failed")));
-            assert_eq!(settings.refresh(), (None, None), "told once");
-            assert_eq!(settings.denials().len(), 1, "last good kept");
-            fs::write(files.path("deny"), format!("{DIGEST}\n")).unwrap();
-            assert_eq!(settings.refresh(), (None, Some("ok")));
+            assert_eq!(read.policy.crl_policy, CrlPolicy::Require);
+            assert_eq!(read.denials.unwrap().current().len(), 1);
+            assert!(read.anchors.is_some() && read.hashes.is_none());
         }
     }
 
@@ -429,7 +436,7 @@ mod tests {
              anchor \"{}\" {{}}",
             "1".repeat(64)
         );
-        let (values, mut problems) = crate::schema::SCHEMA.read(&text);
+        let (values, mut problems) = SCHEMA.read(&text);
         let terms = terms(&values, &mut problems);
         assert!(problems.is_empty(), "{problems:?}");
         let first = &terms[hex::decode(DIGEST).unwrap().as_slice()];

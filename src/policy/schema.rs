@@ -2,6 +2,8 @@
 
 use hcl::{Key, Kind, Moved, Schema};
 
+use crate::schema_profile::PROFILE;
+
 /// The keys of `plugin_data`.
 pub const SCHEMA: Schema = Schema {
     keys: &[
@@ -125,6 +127,66 @@ pub const SCHEMA: Schema = Schema {
             default: "`\"5s\"`",
             doc: "How often `ca_path`, `intermediates_path`, `crl_path` and `ek_deny_path` are looked at for changes.",
         },
+        Key {
+            name: "evidence_path",
+            kind: Kind::Text,
+            default: "none: nothing is kept",
+            doc: "Directory, which must exist, in which the server keeps what machines sent that are trusted: for each its last attestation, `<EK hash>.json`, and the last before it with other PCR values, `<EK hash>.previous.json`. `tpm-attestor` shows, compares and judges them again. For the server's account alone.",
+        },
+        Key {
+            name: "mode",
+            kind: Kind::Choice(&["enforce", "monitor"]),
+            default: "`\"enforce\"`",
+            doc: "What follows when the rules about a machine's state (`profile` and `vulnerable_tpms`) refuse it. `enforce`: it gets no identity. `monitor`: it gets one all the same, and log and metrics say what would have refused it. Who it is, and whether it proved it, is never only monitored.",
+        },
+        Key {
+            name: "profile",
+            kind: Kind::Blocks(&PROFILE),
+            default: "none: every state is accepted",
+            doc: "What machines may look like: `profile \"production\" { secure_boot = true }`. The label names the profile in the selector `measured:<name>`: 1 to 32 of `a-z0-9._-`. All keys of a profile must hold. In JSON that Helm writes, profiles are in the order of their names.",
+        },
+        Key {
+            name: "profile_match",
+            kind: Kind::Choice(&["first", "all"]),
+            default: "`\"first\"`",
+            doc: "`first`: the first profile that a machine matches counts, and one is enough. `all`: it must match every one.",
+        },
+        Key {
+            name: "event_log",
+            kind: Kind::Choice(&["ask", "policy", "never"]),
+            default: "`\"ask\"`",
+            doc: "Whether agents are asked for the boot event log. `ask`: every agent that has it, so that the log and selectors say what it proves. `policy`: only where a profile or `boot_chain` in `extra_selectors` needs it. `never`: an error where one of them does.",
+        },
+        Key {
+            name: "tolerate",
+            kind: Kind::TextList,
+            default: "`[\"shim_variables\", \"shim_extra_byte\", \"empty_secure_boot\"]`",
+            doc: "Known departures of firmware and boot loaders from the specification that do not make a boot event log unbelievable; each that is met is reported. `shim_variables`: shim measures SbatLevel and MokListTrusted as authorities. `shim_extra_byte`: some versions of shim measure one byte too many. `empty_secure_boot`: on some clouds SecureBoot is measured without data, which counts as off. `missing_exit_boot_services`: the log lacks what the firmware measured when the system took over. `[]` tolerates none.",
+        },
+        Key {
+            name: "vulnerable_tpms",
+            kind: Kind::Choice(&["warn", "reject"]),
+            default: "`\"warn\"`",
+            doc: "What becomes of a machine whose TPM firmware, as its quote shows it, is in a published advisory or in an `advisory` block: accepted with a warning, or refused with `firmware_denied`.",
+        },
+        Key {
+            name: "advisory",
+            kind: Kind::RepeatedBlocks(&ADVISORY),
+            default: "those that come with the plugin",
+            doc: "More firmware that counts as vulnerable: `advisory \"site-2026-1\" { vendor = \"IFX\" to = \"7.84\" }`. The label names it in the log: 1 to 64 of `A-Za-z0-9._-`. Blocks of one name, and those that come with the plugin, add up.",
+        },
+        Key {
+            name: "extra_selectors",
+            kind: Kind::TextList,
+            default: "none",
+            doc: "Selectors beyond those that every machine gets: `model`, `firmware`, `ek_ca`, `boot_chain`.",
+        },
+        Key {
+            name: "pcr_selectors",
+            kind: Kind::IntegerList { min: 0, max: 23 },
+            default: "none",
+            doc: "PCRs whose values become selectors, `pcr:<bank>:<index>:<hex>`; they are quoted as well. 10, 16 and 23 are refused, since anybody on the machine can change them.",
+        },
     ],
     moved: &[
         Moved {
@@ -137,13 +199,55 @@ pub const SCHEMA: Schema = Schema {
         },
         Moved {
             name: "pcr",
-            hint: "every quote covers the PCRs in `pcrs`",
+            hint: "every quote covers the PCRs in `pcrs`, and good values are required in a `profile`",
         },
         Moved {
             name: "tpm_path",
             hint: "that is the agent's `device`; the server needs no TPM",
         },
     ],
+};
+
+/// The keys of a file of advisories.
+pub(crate) const ADVISORIES: Schema = Schema {
+    keys: &[Key {
+        name: "advisory",
+        kind: Kind::RepeatedBlocks(&ADVISORY),
+        default: "none",
+        doc: "Firmware with a published weakness.",
+    }],
+    moved: &[],
+};
+
+/// The keys of an `advisory` block.
+const ADVISORY: Schema = Schema {
+    keys: &[
+        Key {
+            name: "vendor",
+            kind: Kind::Text,
+            default: "any",
+            doc: "The TPM maker, as in `vendors`. A TPM without a verified EK certificate is in advisories about any vendor only.",
+        },
+        Key {
+            name: "from",
+            kind: Kind::Text,
+            default: "the lowest version",
+            doc: "The lowest affected version, one to four numbers: `7.62` is 7.62.0.0. One of `from` and `to` is required.",
+        },
+        Key {
+            name: "to",
+            kind: Kind::Text,
+            default: "the highest version",
+            doc: "The highest affected version: `7.62` is every 7.62.",
+        },
+        Key {
+            name: "source",
+            kind: Kind::Text,
+            default: "none",
+            doc: "Where it is published, for whoever reads the configuration.",
+        },
+    ],
+    moved: &[],
 };
 
 /// The keys of an `anchor` block.

@@ -1,7 +1,6 @@
 //! The rules in a configuration that are a matter of its text alone.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use evidence::Hash;
 use hcl::{Problem, Spanned, Values};
@@ -65,62 +64,69 @@ pub(crate) fn digest(
     what: &str,
     problems: &mut Vec<Problem>,
 ) -> Option<[u8; 32]> {
-    let bytes = hex::decode(text.value).ok();
-    let digest = bytes.and_then(|bytes| bytes.try_into().ok());
+    hashed(text, what, Hash::Sha256, problems)?.try_into().ok()
+}
+
+/// A digest in hex.
+pub(crate) fn hashed(
+    text: Spanned<&str>,
+    what: &str,
+    hash: Hash,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<u8>> {
+    let digest = hex::decode(text.value).ok();
+    let digest = digest.filter(|digest| digest.len() == hash.size());
     if digest.is_none() {
-        let shown = hcl::shown(text.value);
-        let message = format!("{what} must be a SHA-256 in 64 hex digits, not {shown}");
+        let (shown, digits) = (hcl::shown(text.value), hash.size().saturating_mul(2));
+        let name = hash.name().to_uppercase().replace("SHA", "SHA-");
+        let message = format!("{what} must be a {name} in {digits} hex digits, not {shown}");
         problems.push(Problem::new(text.position, message));
     }
     digest
 }
 
-/// The PCRs that a quote must cover.
-pub(crate) fn pcrs(values: &Values, problems: &mut Vec<Problem>) -> Vec<(Hash, Vec<u8>)> {
+/// The bank and the PCRs in it that a quote must cover.
+pub(crate) fn pcrs(values: &Values, problems: &mut Vec<Problem>) -> (Hash, BTreeSet<u8>) {
     let bank = values
         .choice("pcr_bank")
         .and_then(|choice| Hash::from_name(choice.value));
-    let mut pcrs: Vec<u8> = match values.integers("pcrs") {
+    let pcrs: BTreeSet<u8> = match values.integers("pcrs") {
         None => (0..8).collect(),
         Some(pcrs) => pcrs
             .iter()
             .filter_map(|pcr| u8::try_from(pcr.value).ok())
             .collect(),
     };
-    pcrs.sort_unstable();
-    pcrs.dedup();
     if pcrs.is_empty() {
         problems.push(values.problem("pcrs", "pcrs must not be empty"));
     }
-    vec![(bank.unwrap_or(Hash::Sha256), pcrs)]
+    (bank.unwrap_or(Hash::Sha256), pcrs)
 }
 
-/// A duration; the default is in seconds.
-pub(crate) fn duration(
-    values: &Values,
-    key: &str,
-    default: u64,
-    problems: &mut Vec<Problem>,
-) -> Duration {
-    let Some(duration) = values.duration(key) else {
-        return Duration::from_secs(default);
-    };
-    if !(MIN_DURATION..=MAX_DURATION).contains(&duration.value) {
-        problems.push(values.problem(key, format!("{key} must be between 100ms and 10m")));
+/// Why the value of a PCR says nothing about the boot, for those of which it does not (PFP 1.06, section 3.3.4; TPM
+/// library part 1, section 17.4).
+pub(crate) fn untrustworthy(pcr: u8) -> Option<&'static str> {
+    match pcr {
+        10 => Some("it grows while the machine runs, with each file that IMA measures"),
+        16 | 23 => Some("software can reset it at any time"),
+        _ => None,
     }
-    duration.value
 }
 
-/// A number of things.
-pub(crate) fn count(values: &Values, key: &str, default: usize) -> usize {
-    let configured = values
-        .integer(key)
-        .and_then(|integer| usize::try_from(integer.value).ok());
-    configured.unwrap_or(default)
+/// Whether a flag is there and true.
+pub(crate) fn is_set(values: &Values, key: &str) -> bool {
+    values.flag(key).is_some_and(|flag| flag.value)
 }
 
-/// What a list names, each by its exact name. An empty list would accept nothing, and is an error.
-fn listed<T>(
+/// Whether this choice was made.
+pub(crate) fn chooses(values: &Values, key: &str, choice: &str) -> bool {
+    values
+        .choice(key)
+        .is_some_and(|chosen| chosen.value == choice)
+}
+
+/// What a list names. An empty list would accept nothing, and is an error.
+pub(crate) fn listed<T>(
     values: &Values,
     key: &str,
     what: &str,
@@ -128,19 +134,37 @@ fn listed<T>(
     names: impl Fn() -> Vec<String>,
     problems: &mut Vec<Problem>,
 ) -> Option<Vec<T>> {
+    texts(values, key, problems)?;
+    named(values, key, what, by_name, names, problems)
+}
+
+/// A list of strings that must not be empty.
+pub(crate) fn texts<'a>(
+    values: &'a Values,
+    key: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<&'a [Spanned<String>]> {
     let written = values.texts(key)?;
     if written.is_empty() {
         problems.push(values.problem(key, format!("{key} must not be empty")));
     }
+    Some(written)
+}
+
+/// What a list names, each by its exact name.
+pub(crate) fn named<T>(
+    values: &Values,
+    key: &str,
+    what: &str,
+    by_name: impl Fn(&str) -> Option<T>,
+    names: impl Fn() -> Vec<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<T>> {
     let mut found = Vec::new();
-    for name in written {
+    for name in values.texts(key)? {
         let known = by_name(&name.value);
         if known.is_none() {
-            let names = names();
-            let names: Vec<_> = names.iter().map(String::as_str).collect();
-            let hint = hcl::hint(&name.value, &names);
-            let hint = hint.unwrap_or_else(|| format!("one of {}", names.join(", ")));
-            let message = format!("unknown {what} {}; {hint}", hcl::shown(&name.value));
+            let message = unknown(what, &name.value, &names());
             problems.push(Problem::new(name.position, message));
         }
         found.extend(known);
@@ -148,5 +172,10 @@ fn listed<T>(
     Some(found)
 }
 
-const MIN_DURATION: Duration = Duration::from_millis(100);
-const MAX_DURATION: Duration = Duration::from_secs(600);
+/// Says that a name is unknown, and which was probably meant.
+pub(crate) fn unknown(what: &str, written: &str, names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let hint = hcl::hint(written, &names);
+    let hint = hint.unwrap_or_else(|| format!("one of {}", names.join(", ")));
+    format!("unknown {what} {}; {hint}", hcl::shown(written))
+}
