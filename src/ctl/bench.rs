@@ -1,7 +1,7 @@
 //! Load for a plugin, and what it costs: the commands under `bench`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -9,7 +9,7 @@ use crate::cli::TpmArguments;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format, Report};
-use crate::{bench_agent, bench_server, files};
+use crate::{bench_agent, bench_eventlog, bench_server, files};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
@@ -26,9 +26,14 @@ pub(crate) enum Bench {
     /// server and verifies what it says. Where the TPM is a socket, the tool stands between and times its commands.
     #[command(verbatim_doc_comment)]
     Agent(AgentArguments),
+    /// Judge boot event logs as a server does, and measure it.
+    ///
+    /// Each log is parsed, and appraised against the PCR values that it leads to, in this process and on one CPU.
+    #[command(verbatim_doc_comment)]
+    Eventlog(LogArguments),
 }
 
-/// What both commands take.
+/// What both commands about plugins take.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CommonArguments {
     /// The plugin's binary.
@@ -97,6 +102,11 @@ pub(crate) struct ServerArguments {
     /// Attacks in a second, of all hostile streams together; without it as many as are answered.
     #[arg(long, value_name = "N", requires = "hostile", value_parser = at_least_one)]
     pub(crate) hostile_rate: Option<usize>,
+    /// Measure each setting also with machines that send a boot event log: a file's, or the one of 60 kB that this tool makes.
+    ///
+    /// Their PCRs are what the log leads to. Runs with the log and runs without take turns.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "made", value_parser = log)]
+    pub(crate) event_log: Option<Log>,
     /// Keep the keys of the machines in this directory: making them takes minutes.
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
@@ -114,9 +124,36 @@ pub(crate) struct AgentArguments {
     pub(crate) direct: bool,
 }
 
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LogArguments {
+    /// The logs: files, or made for the one of 60 kB that this tool makes.
+    #[arg(value_name = "FILE", default_value = "made", value_parser = log)]
+    pub(crate) logs: Vec<Log>,
+    /// How often each measurement is repeated; the median is shown.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    pub(crate) runs: usize,
+    /// How often each log is judged in each run.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one)]
+    pub(crate) repetitions: usize,
+    /// The CPU that this tool runs on while it measures; "any" leaves it to the system.
+    #[arg(long, value_name = "CPU", default_value = "1", value_parser = core)]
+    pub(crate) driver_core: Core,
+    /// Also write the result as JSON into this file; "-" writes it to stdout instead of the table.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
 /// A CPU, or any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Core(pub(crate) Option<usize>);
+
+/// A boot event log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// The one that this tool makes.
+    Made,
+    File(PathBuf),
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
@@ -162,22 +199,26 @@ pub(crate) fn run(
     match bench {
         Bench::Server(arguments) => {
             let report = bench_server::measure(arguments, tpm)?;
-            deliver(&report, &arguments.common, format, out)
+            deliver(&report, arguments.common.json.as_deref(), format, out)
         }
         Bench::Agent(arguments) => {
             let report = bench_agent::measure(arguments, tpm)?;
-            deliver(&report, &arguments.common, format, out)
+            deliver(&report, arguments.common.json.as_deref(), format, out)
+        }
+        Bench::Eventlog(arguments) => {
+            let report = bench_eventlog::measure(arguments)?;
+            deliver(&report, arguments.json.as_deref(), format, out)
         }
     }
 }
 
 fn deliver(
     report: &impl Report,
-    arguments: &CommonArguments,
+    json: Option<&Path>,
     format: Format,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
-    match arguments.json.as_deref() {
+    match json {
         Some(path) if path.as_os_str() == "-" => output::write(report, Format::Json, out),
         Some(path) => {
             let mut json = Vec::new();
@@ -205,6 +246,14 @@ fn core(text: &str) -> Result<Core, &'static str> {
             Err(_bad) => Err("write the number of a CPU, or any"),
         },
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a parser of values may fail")]
+fn log(text: &str) -> Result<Log, &'static str> {
+    Ok(match text {
+        "made" => Log::Made,
+        file => Log::File(file.into()),
+    })
 }
 
 /// Of anything that is counted on the command line.

@@ -10,6 +10,7 @@ use evidence::{Algorithm, Hash};
 use softtpm::{Ak, Generation, Key, KeyKind, Parent, Prover, SoftTpm};
 
 use crate::bench::{KeyType, Wire};
+use crate::bench_boot::Booted;
 use crate::bench_keys::{Keys, in_parallel};
 use crate::bench_pki::Authority;
 use crate::exit::Exit;
@@ -67,16 +68,25 @@ impl Maker {
     }
 
     /// Machines without certificates, and in `directory` a file for each, named by its hash.
-    pub(crate) fn enrolled(&self, directory: &Path) -> Result<Fleet, Failure> {
+    pub(crate) fn enrolled(
+        &self,
+        directory: &Path,
+        booted: Option<&Booted>,
+    ) -> Result<Fleet, Failure> {
         for ek in &self.eks {
             let name = ek.subject_key().ek_hash().hex();
             fs::write(directory.join(name), "").map_err(|error| unwritable(directory, &error))?;
         }
-        self.machines("machines made", |_| Some(None))
+        self.machines("machines made", booted, |_| Some(None))
     }
 
     /// Machines with certificates, each by one of as many authorities as asked for, and in `directory` a file for each authority.
-    pub(crate) fn certified(&self, authorities: usize, directory: &Path) -> Result<Fleet, Failure> {
+    pub(crate) fn certified(
+        &self,
+        authorities: usize,
+        directory: &Path,
+        booted: Option<&Booted>,
+    ) -> Result<Fleet, Failure> {
         let keys = self.ca_keys.iter().take(authorities);
         let authorities: Vec<_> = keys
             .enumerate()
@@ -88,7 +98,7 @@ impl Maker {
             let file = directory.join(format!("{index:04}.pem"));
             fs::write(&file, pem).map_err(|error| unwritable(&file, &error))?;
         }
-        self.machines("machines certified", |index| {
+        self.machines("machines certified", booted, |index| {
             let authority = authorities.get(index % authorities.len())?;
             let ek = self.eks.get(index)?;
             Some(Some(authority.certify(ek.subject_key()).ok()?))
@@ -106,6 +116,7 @@ impl Maker {
     fn machines(
         &self,
         what: &str,
+        booted: Option<&Booted>,
         certificate: impl Fn(usize) -> Option<Option<Vec<u8>>> + Sync,
     ) -> Result<Fleet, Failure> {
         let machines = in_parallel(what, self.eks.len(), |index| {
@@ -113,6 +124,9 @@ impl Maker {
             let ak = self.aks.get(index % self.aks.len())?.clone();
             let mut prover = self.prover(SoftTpm::new(ek, ak));
             prover.certificate = certificate(index)?;
+            if let Some(booted) = booted {
+                booted.by(&mut prover.tpm);
+            }
             Machine::new(prover, index).ok()
         })?;
         Ok(Fleet(Mutex::new(machines.into())))

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use tokio::runtime::{self, Runtime};
 use tokio::time::sleep;
 
-use crate::bench::{CommonArguments, KeyType, Mode, ServerArguments, Switch, Wire};
+use crate::bench::{CommonArguments, Core, KeyType, Mode, ServerArguments, Switch, Wire};
+use crate::bench_boot::Booted;
 use crate::bench_facts::{Facts, PluginFile};
 use crate::bench_fleet::{Fleet, Maker, Model};
 use crate::bench_keys::{Keys, progress};
@@ -36,6 +37,7 @@ pub(crate) fn measure(
     let plugin = PluginFile::of(&arguments.common.plugin)?;
     let grounds = grounds(arguments);
     let authorities = grounds.iter().map(|ground| ground.ca_files()).max();
+    let booted = booted(arguments)?;
     let keys = Keys::in_directory(arguments.cache.as_deref())?;
     let maker = Maker::new(
         model,
@@ -48,6 +50,7 @@ pub(crate) fn measure(
         arguments,
         model,
         maker: &maker,
+        booted: booted.as_ref(),
         runtime: &runtime,
     };
     let mut settings = Vec::new();
@@ -116,7 +119,12 @@ pub(crate) struct Started {
 
 /// The thread is on the driver's CPU while this lives.
 pub(crate) fn on_driver_core(common: &CommonArguments) -> Result<Option<Pinned>, Failure> {
-    let pinned = common.driver_core.0.map(Pinned::to).transpose();
+    on_core(common.driver_core)
+}
+
+/// The thread is on this CPU while the result lives.
+pub(crate) fn on_core(core: Core) -> Result<Option<Pinned>, Failure> {
+    let pinned = core.0.map(Pinned::to).transpose();
     pinned.map_err(|error| {
         Failure::new(Exit::Environment, "bench_failed", error.to_string())
             .hint("choose CPUs with --plugin-core and --driver-core, or any")
@@ -195,10 +203,31 @@ fn enough_machines(arguments: &ServerArguments) -> Result<(), Failure> {
     Err(Failure::new(Exit::Usage, "usage", message).hint("raise --identities"))
 }
 
+/// The machines of a load.
+struct Machines {
+    /// Of the log that each of them sends; 0 for none.
+    log_bytes: usize,
+    fleet: Arc<Fleet>,
+}
+
+/// Agents of the first generation have no place for a log.
+fn booted(arguments: &ServerArguments) -> Result<Option<Booted>, Failure> {
+    let Some(log) = &arguments.event_log else {
+        return Ok(None);
+    };
+    if arguments.wire == Wire::First {
+        let message = "--event-log needs --wire current";
+        return Err(Failure::new(Exit::Usage, "usage", message));
+    }
+    Booted::told_by(log).map(Some)
+}
+
 struct Bench<'a> {
     arguments: &'a ServerArguments,
     model: Model,
     maker: &'a Maker,
+    /// What machines have booted that send a log.
+    booted: Option<&'a Booted>,
     runtime: &'a Runtime,
 }
 
@@ -206,48 +235,83 @@ impl Bench<'_> {
     fn measure(&self, ground: Ground) -> Result<Vec<Setting>, Failure> {
         let directory = TempDir::with_prefix("tpm-attestor-bench-")
             .map_err(|error| Failure::new(Exit::Environment, "output_failed", error.to_string()))?;
-        let (fleet, configuration) = self.prepare(ground, directory.path())?;
-        let fleet = Arc::new(fleet);
-        let trouble = self.trouble(&fleet)?;
+        let (configuration, loads) = self.prepare(ground, directory.path())?;
+        let trouble = self.trouble(&loads)?;
         let mut settings = Vec::new();
         for streams in &self.arguments.streams {
-            let what = match ground {
-                Ground::Hash => format!("runs by hash, {streams} streams"),
-                Ground::Ca(files) => format!("runs by {files} CA files, {streams} streams"),
-            };
-            let bar = progress(&what, self.arguments.common.runs);
-            let demand = Demand {
-                streams: *streams,
-                rate: self.arguments.rate,
-            };
-            let mut runs = Vec::new();
-            for _ in 0..self.arguments.common.runs {
-                let _pinned = on_driver_core(&self.arguments.common)?;
-                let run = self.run(&configuration, &fleet, demand, &trouble);
-                runs.push(self.runtime.block_on(run)?);
-                bar.inc(1);
-            }
-            bar.finish_and_clear();
-            settings.push(Setting::new(ground.ca_files(), *streams, runs));
+            let runs = self.runs(ground, *streams, &configuration, &loads, &trouble)?;
+            let measured = loads.iter().zip(runs);
+            settings.extend(measured.map(|(machines, runs)| {
+                Setting::new(ground.ca_files(), machines.log_bytes, *streams, runs)
+            }));
         }
         Ok(settings)
     }
 
-    fn prepare(&self, ground: Ground, directory: &Path) -> Result<(Fleet, String), Failure> {
+    /// The runs of each load; the loads take turns, so that whatever else the machine does meets all of them.
+    fn runs(
+        &self,
+        ground: Ground,
+        streams: usize,
+        configuration: &str,
+        loads: &[Machines],
+        trouble: &Trouble,
+    ) -> Result<Vec<Vec<Run>>, Failure> {
+        let what = match ground {
+            Ground::Hash => format!("runs by hash, {streams} streams"),
+            Ground::Ca(files) => format!("runs by {files} CA files, {streams} streams"),
+        };
+        let bar = progress(&what, self.arguments.common.runs * loads.len());
+        let demand = Demand {
+            streams,
+            rate: self.arguments.rate,
+        };
+        let mut all = vec![Vec::new(); loads.len()];
+        for _ in 0..self.arguments.common.runs {
+            for (machines, runs) in loads.iter().zip(&mut all) {
+                let _pinned = on_driver_core(&self.arguments.common)?;
+                let run = self.run(configuration, &machines.fleet, demand, trouble);
+                runs.push(self.runtime.block_on(run)?);
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        Ok(all)
+    }
+
+    /// What the plugin is configured with, and the loads: machines that send no log, and those that do.
+    fn prepare(
+        &self,
+        ground: Ground,
+        directory: &Path,
+    ) -> Result<(String, Vec<Machines>), Failure> {
         let files = directory.join("files");
         fs::create_dir(&files)
             .map_err(|error| Failure::new(Exit::Environment, "output_failed", error.to_string()))?;
-        let (fleet, key) = match ground {
-            Ground::Hash => (self.maker.enrolled(&files)?, "hash_path"),
-            Ground::Ca(count) => (self.maker.certified(count, &files)?, "ca_path"),
+        let key = match ground {
+            Ground::Hash => "hash_path",
+            Ground::Ca(_) => "ca_path",
         };
-        Ok((
-            fleet,
-            format!("{key} = {}\n", quoted(&files.display().to_string())),
-        ))
+        let mut loads = Vec::new();
+        for booted in [None].into_iter().chain(self.booted.map(Some)) {
+            let fleet = match ground {
+                Ground::Hash => self.maker.enrolled(&files, booted)?,
+                Ground::Ca(count) => self.maker.certified(count, &files, booted)?,
+            };
+            loads.push(Machines {
+                log_bytes: booted.map_or(0, |booted| booted.log.len()),
+                fleet: Arc::new(fleet),
+            });
+        }
+        let configuration = format!("{key} = {}\n", quoted(&files.display().to_string()));
+        Ok((configuration, loads))
     }
 
-    fn trouble(&self, fleet: &Fleet) -> Result<Trouble, Failure> {
+    fn trouble(&self, loads: &[Machines]) -> Result<Trouble, Failure> {
+        let fleet = &loads
+            .first()
+            .ok_or_else(|| plugin_failed("no machines"))?
+            .fleet;
         let stranger = self.maker.stranger()?;
         Ok(Trouble {
             idle: fleet.payloads(self.arguments.idle),

@@ -52,6 +52,8 @@ pub(crate) struct Setting {
     pub(crate) mode: &'static str,
     /// Files in ca_path.
     pub(crate) ca_files: usize,
+    /// Bytes of the boot event log that each machine sends; 0 where none does.
+    pub(crate) log_bytes: usize,
     pub(crate) streams: usize,
     /// Of each field the median over the runs; failures are added up.
     pub(crate) median: Run,
@@ -141,6 +143,11 @@ impl Report for ServerReport {
         table += &costs(&self.settings);
         table += "\n";
         table += &starts(&self.settings);
+        let logs = logs(&self.settings);
+        if !logs.is_empty() {
+            table += "\n";
+            table += &output::columns(LOGS, logs);
+        }
         let troubled: Vec<_> = self.settings.iter().filter_map(troubled).collect();
         if !troubled.is_empty() {
             table += "\n";
@@ -163,10 +170,11 @@ impl Report for ServerReport {
 
 impl Setting {
     /// Everything about one setting; `ca_files` is 0 for machines that are known by hash.
-    pub(crate) fn new(ca_files: usize, streams: usize, runs: Vec<Run>) -> Self {
+    pub(crate) fn new(ca_files: usize, log_bytes: usize, streams: usize, runs: Vec<Run>) -> Self {
         Self {
             mode: if ca_files == 0 { "hash" } else { "ca" },
             ca_files,
+            log_bytes,
             streams,
             median: Run::median(&runs),
             runs,
@@ -188,12 +196,18 @@ impl Setting {
         self.median.failures.iter().chain(beside)
     }
 
-    fn names(&self) -> [String; 3] {
-        let files = match self.ca_files {
+    /// Mode, CA files, bytes of the log and streams.
+    fn names(&self) -> [String; 4] {
+        let number = |number: usize| match number {
             0 => "-".to_owned(),
-            files => files.to_string(),
+            number => number.to_string(),
         };
-        [self.mode.to_owned(), files, self.streams.to_string()]
+        [
+            self.mode.to_owned(),
+            number(self.ca_files),
+            number(self.log_bytes),
+            self.streams.to_string(),
+        ]
     }
 }
 
@@ -314,11 +328,12 @@ pub(crate) fn milliseconds(microseconds: f64) -> String {
 
 fn costs(settings: &[Setting]) -> String {
     let rows = settings.iter().map(|setting| {
-        let [mode, files, streams] = setting.names();
+        let [mode, files, log, streams] = setting.names();
         let run = &setting.median;
         [
             mode,
             files,
+            log,
             streams,
             format!("{:.1}", run.cpu),
             milliseconds(run.latency.p50),
@@ -330,6 +345,7 @@ fn costs(settings: &[Setting]) -> String {
     let header = [
         "MODE",
         "CA FILES",
+        "LOG",
         "STREAMS",
         "CPU µs",
         "P50 ms",
@@ -342,11 +358,12 @@ fn costs(settings: &[Setting]) -> String {
 
 fn starts(settings: &[Setting]) -> String {
     let rows = settings.iter().map(|setting| {
-        let [mode, files, streams] = setting.names();
+        let [mode, files, log, streams] = setting.names();
         let run = &setting.median;
         [
             mode,
             files,
+            log,
             streams,
             milliseconds(run.handshake),
             milliseconds(run.configured),
@@ -358,6 +375,7 @@ fn starts(settings: &[Setting]) -> String {
     let header = [
         "MODE",
         "CA FILES",
+        "LOG",
         "STREAMS",
         "HANDSHAKE ms",
         "CONFIGURED ms",
@@ -368,12 +386,52 @@ fn starts(settings: &[Setting]) -> String {
     output::columns(header, rows.collect())
 }
 
-const TROUBLED: [&str; 10] = [
-    "MODE", "CA FILES", "STREAMS", "IDLE", "ATTACKS", "P50 ms", "BESIDE", "P99 ms", "BESIDE", "MiB",
+/// What logs cost: each setting that has them beside the one before it, which is the same without.
+fn logs(settings: &[Setting]) -> Vec<[String; 9]> {
+    let pairs = settings.iter().zip(settings.iter().skip(1));
+    let pairs = pairs.filter(|(_, with)| with.log_bytes > 0);
+    let row = |(without, with): (&Setting, &Setting)| {
+        let [mode, files, log, streams] = with.names();
+        let (without, with) = (&without.median, &with.median);
+        let ratio = if without.cpu > 0.0 {
+            with.cpu / without.cpu
+        } else {
+            0.0
+        };
+        [
+            mode,
+            files,
+            log,
+            streams,
+            format!("{:.1}", without.cpu),
+            format!("{:.1}", with.cpu),
+            format!("{ratio:.2}"),
+            mebibytes(without.after.resident),
+            mebibytes(with.after.resident),
+        ]
+    };
+    pairs.map(row).collect()
+}
+
+const LOGS: [&str; 9] = [
+    "MODE",
+    "CA FILES",
+    "LOG",
+    "STREAMS",
+    "WITHOUT µs",
+    "WITH µs",
+    "RATIO",
+    "WITHOUT MiB",
+    "WITH MiB",
 ];
 
-fn troubled(setting: &Setting) -> Option<[String; 10]> {
-    let [mode, files, streams] = setting.names();
+const TROUBLED: [&str; 11] = [
+    "MODE", "CA FILES", "LOG", "STREAMS", "IDLE", "ATTACKS", "P50 ms", "BESIDE", "P99 ms",
+    "BESIDE", "MiB",
+];
+
+fn troubled(setting: &Setting) -> Option<[String; 11]> {
+    let [mode, files, log, streams] = setting.names();
     let run = &setting.median;
     let beside = run.beside.as_ref()?;
     let both = |quiet: f64, beside: f64| {
@@ -388,6 +446,7 @@ fn troubled(setting: &Setting) -> Option<[String; 10]> {
     Some([
         mode,
         files,
+        log,
         streams,
         beside.done.idle.to_string(),
         beside.done.count().to_string(),

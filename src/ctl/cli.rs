@@ -6,13 +6,19 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use eventlog::Bank;
 use evidence::EkTemplate;
 use tpm::{Address, EkChoice};
 use verify::Reason;
 
 use crate::bench::Bench;
 use crate::ca::Ca;
+use crate::evidence_made::EvidenceArguments;
+use crate::inspect_eventlog::EventLogArguments;
 use crate::output::Format;
+use crate::policy::PolicyCommand;
+use crate::profile::ProfileCommand;
+use crate::verify_records::VerifyArguments;
 
 /// Looks at a machine's TPM the way the SPIRE plugins of this project do.
 #[derive(Debug, Parser)]
@@ -91,13 +97,31 @@ pub(crate) enum Command {
     },
     /// Print the hash as get_tpm_pubhash does; also what happens when the tool is called by that name.
     GetTpmPubhash(PubhashArguments),
-    /// Show what the TPM holds, and what a server would say to it.
+    /// Show what the TPM holds, what it signed, and what the firmware logged.
     #[command(subcommand)]
     Inspect(Inspected),
     /// Look for what keeps this machine from attesting, and say what to do about it.
     ///
     /// The last check is a whole attestation of this machine against the verifier that is built in.
     Doctor(TrustArguments),
+    /// Have this machine attest to the tool itself, and keep what was said as a record.
+    ///
+    /// It asks for the boot event log and for every PCR that a profile may name. The record is as those in the server's
+    /// evidence_path, and serves `inspect evidence`, `verify`, `policy explain` and `profile` on any machine.
+    #[command(verbatim_doc_comment)]
+    Evidence(EvidenceArguments),
+    /// Judge recorded exchanges once more by a server's configuration, without TPM and network.
+    ///
+    /// The checks are the server's own, as of the time of the exchange. Whether the machine was enrolled is what the record
+    /// says; for a record that no server made it is looked up in hash_path. The exit code is 1 if any is refused.
+    #[command(verbatim_doc_comment)]
+    Verify(VerifyArguments),
+    /// Check a server's configuration, and explain what it makes of a machine.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Make profiles out of what machines proved, and compare boots.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
     /// List the reasons for which a server refuses a machine, with cause and remedy.
     Reasons {
         /// Only this one.
@@ -134,6 +158,24 @@ pub(crate) enum Inspected {
         cert: Option<PathBuf>,
         #[command(flatten)]
         trust: TrustArguments,
+    },
+    /// Show a boot event log: its events, the PCR values that it leads to, and what it proves.
+    ///
+    /// What no digest covers is marked as a hint. Without PCR values to compare with, what is shown is what the log says of
+    /// itself, which proves nothing. The exit code is 1 if the log is not believed.
+    #[command(verbatim_doc_comment)]
+    Eventlog(EventLogArguments),
+    /// Show what a TPM signed: a TPMS_ATTEST, or the quote in a record. Signatures are not checked.
+    Quote {
+        /// The structure as `tpm2_quote --message` writes it, or a record.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Show a record of an exchange: who, when, what was said, and what of it is proved.
+    Evidence {
+        /// A file of the server's evidence_path, or one that `evidence` wrote.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
 }
 
@@ -179,6 +221,11 @@ fn ek_names() -> PossibleValuesParser {
         .chain(templates)
         .collect::<Vec<_>>()
         .into()
+}
+
+/// The PCR banks that boot event logs are replayed in.
+pub(crate) fn bank() -> PossibleValuesParser {
+    Bank::ALL.map(Bank::name).to_vec().into()
 }
 
 fn reason_codes() -> PossibleValuesParser {

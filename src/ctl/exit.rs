@@ -5,8 +5,8 @@
 pub enum Exit {
     /// Done, and the answer is good.
     Good,
-    /// Done, and the answer is bad: a certificate would be refused, or the machine has a problem, or a
-    /// collection of CAs is of no use.
+    /// Done, and the answer is bad: a certificate or a machine would be refused, a log or a record does not hold, a
+    /// configuration has problems, boots differ, or a collection of CAs is of no use.
     Negative,
     /// The command line is wrong.
     Usage,
@@ -42,7 +42,7 @@ impl Exit {
         match self {
             Self::Good => "done, and the answer is good",
             Self::Negative => {
-                "done, and the answer is bad: a server would refuse the machine, `doctor` found a problem, or a collection of CAs is of no use or not the one named"
+                "done, and the answer is bad: a server would refuse the machine, `doctor` found a problem, a log or a record does not hold, a configuration has problems, two boots differ, or a collection of CAs is of no use or not the one named"
             }
             Self::Usage => "the command line is wrong",
             Self::Environment => {

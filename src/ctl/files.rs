@@ -54,7 +54,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+/// The bytes of a file of at most `limit` bytes.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     // Room for an authorisation, so that growing leaves no copy of one behind.
     let mut bytes = Vec::with_capacity(128);
     let outcome =

@@ -136,7 +136,7 @@ impl CertificateReport {
         }
     }
 
-    fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let details = self.details.as_ref();
         let validity = details.and_then(|details| details.validity.as_ref());
         let fingerprint = details.map(|details| &details.fingerprint);

@@ -11,7 +11,10 @@ use crate::cli::{Cli, Command, Inspected, PubhashCli, TpmArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format};
-use crate::{bench, ca, doctor, fingerprint, generated, inspect, reasons};
+use crate::{
+    bench, ca, doctor, evidence_made, fingerprint, generated, inspect, inspect_eventlog,
+    inspect_evidence, inspect_quote, policy, profile, reasons, verify_records,
+};
 
 /// Runs the tool. `arguments` begins with the name that it was called by: as `get_tpm_pubhash` it
 /// behaves as that program does.
@@ -40,17 +43,17 @@ fn execute(cli: &Cli, out: &mut dyn Write) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Fingerprint { format } => fingerprint::print(tpm, *format, cli.output, out),
         Command::GetTpmPubhash(arguments) => fingerprint::compatible(tpm, arguments.verbose, out),
-        Command::Inspect(Inspected::Ek {
-            cert: Some(file),
-            trust,
-        }) => output::write(&inspect::file(file, trust)?, cli.output, out),
-        Command::Inspect(Inspected::Ek { cert: None, trust }) => {
-            output::write(&inspect::machine(tpm, trust)?, cli.output, out)
-        }
+        Command::Inspect(what) => inspect(what, tpm, cli.output, out),
         Command::Doctor(trust) => output::write(&doctor::examine(tpm, trust)?, cli.output, out),
         Command::Reasons { code } => {
             output::write(&reasons::listing(code.as_deref()), cli.output, out)
         }
+        Command::Evidence(arguments) => evidence_made::run(tpm, arguments, cli.output, out),
+        Command::Verify(arguments) => {
+            output::write(&verify_records::verify(arguments)?, cli.output, out)
+        }
+        Command::Policy(command) => policy::run(command, cli.output, out),
+        Command::Profile(command) => profile::run(command, tpm, cli.output, out),
         Command::Ca(command) => ca::run(command, cli.output, out),
         Command::Bench(bench) => bench::run(bench, tpm, cli.output, out),
         Command::Completions { shell } => {
@@ -60,6 +63,30 @@ fn execute(cli: &Cli, out: &mut dyn Write) -> Result<Exit, Failure> {
             output::write_bytes(&generated::manual()?, out).map(|()| Exit::Good)
         }
         Command::Man { dir: Some(dir) } => generated::manuals(dir).map(|()| Exit::Good),
+    }
+}
+
+fn inspect(
+    what: &Inspected,
+    tpm: &TpmArguments,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
+    match what {
+        Inspected::Ek {
+            cert: Some(file),
+            trust,
+        } => output::write(&inspect::file(file, trust)?, format, out),
+        Inspected::Ek { cert: None, trust } => {
+            output::write(&inspect::machine(tpm, trust)?, format, out)
+        }
+        Inspected::Eventlog(arguments) => {
+            output::write(&inspect_eventlog::report(tpm, arguments)?, format, out)
+        }
+        Inspected::Quote { file } => output::write(&inspect_quote::report(file)?, format, out),
+        Inspected::Evidence { file } => {
+            output::write(&inspect_evidence::report(file)?, format, out)
+        }
     }
 }
 

@@ -3,14 +3,15 @@
 use std::time::Instant;
 
 use aws_lc_rs::rand;
-use evidence::{Challenge, Evidence, Hash, Proof, Response, Transcript};
+use evidence::{Capability, Challenge, Evidence, Hash, Proof, Record, Response, Transcript};
 use tpm::Attestor;
 use verify::{
-    Denials, EkKind, EkTrust, Enrolment, Entropy, LegacyAgents, Pending, Policy, Reason, Rejection,
-    begin, decide,
+    Attested, Denials, EkKind, EkTrust, Enrolment, Entropy, LegacyAgents, Pending, Policy, Reason,
+    Rejection, StatePolicy, begin, decide,
 };
 
 use crate::anchors::Trust;
+use crate::boot::tolerated;
 
 /// Why a trial did not end well.
 #[derive(Debug)]
@@ -21,6 +22,23 @@ pub(crate) enum Failed {
     Refused(Rejection),
 }
 
+/// What a trial asks of the machine beyond the proof itself.
+pub(crate) struct Wanted {
+    pub(crate) pcrs: Vec<(Hash, Vec<u8>)>,
+    /// The boot event log that the machine gives, as an agent would read it.
+    pub(crate) log: Option<Vec<u8>>,
+}
+
+impl Default for Wanted {
+    /// The SHA-256 PCRs 0 to 7, and no log.
+    fn default() -> Self {
+        Self {
+            pcrs: vec![(Hash::Sha256, (0..8).collect())],
+            log: None,
+        }
+    }
+}
+
 /// Attests as agent and server do, with a quote over the SHA-256 PCRs 0 to 7. With anchors the EK
 /// certificate is judged, too; without, the machine only proves that it holds its keys.
 pub(crate) fn attest(
@@ -29,21 +47,50 @@ pub(crate) fn attest(
     now: i64,
     deadline: Instant,
 ) -> Result<(), Failed> {
-    let payload = attestor.offer().into_offer(None).encode();
-    let (challenge, pending) = challenge(&payload, trust, now).map_err(Failed::Refused)?;
-    let response = answer(attestor, &payload, &challenge, deadline)?;
-    let attested = pending.finish(&response).map_err(Failed::Refused)?;
+    let wanted = Wanted::default();
+    let (_, attested) = exchange(attestor, trust, &wanted, now, deadline)?;
     // Without anchors nobody has said whom to trust: the proof is all there is to judge.
     if trust.is_given() {
         decide(
             &attested,
             Enrolment::NotKept,
             &Denials::default(),
-            &policy(trust),
+            &policy(trust, &wanted),
         )
         .map_err(Failed::Refused)?;
     }
     Ok(())
+}
+
+/// The three messages of an attestation whose proof holds, as a record of a server.
+pub(crate) fn exchange(
+    attestor: &mut Attestor,
+    trust: &Trust,
+    wanted: &Wanted,
+    now: i64,
+    deadline: Instant,
+) -> Result<(Record, Attested), Failed> {
+    let mut evidence = vec![Capability::Quote];
+    evidence.extend(wanted.log.as_ref().map(|_log| Capability::Log));
+    let payload = attestor.offer().into_offer(evidence, None).encode();
+    let policy = policy(trust, wanted);
+    let (challenge, pending) = begin(&payload, &policy, &trust.anchors(), now, &mut SystemEntropy)
+        .map_err(Failed::Refused)?;
+    let log = wanted.log.as_deref();
+    let response = answer(attestor, &payload, &challenge, log, deadline)?;
+    let secret = pending.secret().clone();
+    let attested = pending.finish(&response).map_err(Failed::Refused)?;
+    let record = Record {
+        trust_domain: TRUST_DOMAIN.to_owned(),
+        time: u64::try_from(now).unwrap_or_default(),
+        payload,
+        challenge,
+        secret,
+        response,
+        enrolment: Enrolment::NotKept.name().to_owned(),
+        verdict: "granted".to_owned(),
+    };
+    Ok((record, attested))
 }
 
 /// The challenge for an agent that sent `payload`, and what judges its answer.
@@ -54,7 +101,7 @@ pub(crate) fn challenge(
 ) -> Result<(Vec<u8>, Pending), Rejection> {
     begin(
         payload,
-        &policy(trust),
+        &policy(trust, &Wanted::default()),
         &trust.anchors(),
         now,
         &mut SystemEntropy,
@@ -64,7 +111,7 @@ pub(crate) fn challenge(
 /// A name that no deployment has (RFC 2606).
 pub(crate) const TRUST_DOMAIN: &str = "trial.invalid";
 
-fn policy(trust: &Trust) -> Policy {
+fn policy(trust: &Trust, wanted: &Wanted) -> Policy {
     Policy {
         trust_domain: TRUST_DOMAIN.to_owned(),
         ek_trust: if trust.is_given() {
@@ -77,7 +124,12 @@ fn policy(trust: &Trust) -> Policy {
         vendors: None,
         crl_policy: trust.options.crl_policy,
         legacy_agents: LegacyAgents::Deny,
-        pcrs: vec![(Hash::Sha256, (0..8).collect())],
+        pcrs: wanted.pcrs.clone(),
+        state: StatePolicy {
+            ask_for_log: wanted.log.is_some(),
+            tolerated: tolerated(),
+            ..StatePolicy::default()
+        },
     }
 }
 
@@ -85,6 +137,7 @@ fn answer(
     attestor: &mut Attestor,
     payload: &[u8],
     challenge: &[u8],
+    log: Option<&[u8]>,
     deadline: Instant,
 ) -> Result<Vec<u8>, Failed> {
     let internal = || Failed::Refused(Reason::InternalError.into());
@@ -104,10 +157,11 @@ fn answer(
         pcrs: quoted.pcrs,
     };
     let evidence = evidence.encode();
-    let proof = secret.proof(&transcript, &evidence, &[]);
+    let log = log.filter(|_log| extension.log);
+    let proof = secret.proof(&transcript, &evidence, log.unwrap_or_default());
     let proof = Proof {
         evidence,
-        log: None,
+        log: log.map(<[u8]>::to_vec),
         proof,
     };
     Ok(Response::Proof(proof).encode().to_vec())

@@ -40,6 +40,28 @@ fn agent(device: &str, more: &[&str]) -> Output {
     bench("agent", &few, more)
 }
 
+fn eventlog(logs: &[&str]) -> Output {
+    let few = [
+        "bench",
+        "eventlog",
+        "-o",
+        "json",
+        "--runs",
+        "2",
+        "--repetitions",
+        "10",
+        "--driver-core",
+        "any",
+    ];
+    tool(&[&few, logs].concat())
+}
+
+/// A log that a real firmware wrote.
+fn boot(name: &str) -> String {
+    let boots = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/boots");
+    format!("{boots}/{name}/eventlog.bin")
+}
+
 /// Options that are given `more` take the place of those that are not.
 fn bench(command: &str, few: &[(&str, &str)], more: &[&str]) -> Output {
     let any = [
@@ -217,6 +239,100 @@ fn a_refusal_is_a_failure_and_bad() {
     assert_eq!(*count, 40);
 }
 
+/// Secure Boot can only be known of a machine whose log leads to the PCRs that it quotes.
+#[test]
+fn machines_with_a_boot_event_log_are_measured_beside_those_without() {
+    let captured = boot("grub");
+    let file = format!("--event-log={captured}");
+    let captured = std::fs::metadata(&captured).unwrap().len();
+    for (option, mode, sizes) in [
+        ("--event-log", "hash", 60_000..61_000),
+        (&file, "ca", captured..captured + 1),
+    ] {
+        let output = server(&[
+            option,
+            "--mode",
+            mode,
+            "--ca-files",
+            "2",
+            "--config",
+            "profile \"proved\" { secure_boot = true }",
+        ]);
+        // The machines without a log are refused.
+        assert_eq!(output.status.code(), Some(1));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let [without, with] = report["settings"].as_array().unwrap().as_slice() else {
+            panic!("{report}")
+        };
+        assert_eq!(
+            (&without["mode"], &with["mode"]),
+            (&json!(mode), &json!(mode))
+        );
+        assert_eq!(without["log_bytes"], 0);
+        assert!(
+            sizes.contains(&with["log_bytes"].as_u64().unwrap()),
+            "{with}"
+        );
+        let reasons: Vec<_> = without["median"]["failures"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .collect();
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        assert!(
+            reasons[0].0.contains("eventlog_missing") && *reasons[0].1 == 40,
+            "{reasons:?}"
+        );
+        assert_eq!(with["median"]["failures"], json!({}));
+        assert_eq!(with["runs"].as_array().unwrap().len(), 2);
+        assert!(is_positive(&with["median"]["cpu_us"]));
+    }
+}
+
+#[test]
+fn logs_are_judged_and_timed() {
+    let captured = boot("grub");
+    let report = good_json(&eventlog(&["made", &captured]));
+    let [made, grub] = report["logs"].as_array().unwrap().as_slice() else {
+        panic!("{report}")
+    };
+    for log in [made, grub] {
+        assert_eq!(
+            (&log["bank"], &log["refused"]),
+            (&json!("sha256"), &Value::Null)
+        );
+        for figure in ["parse_us", "appraise_us", "judge_us"] {
+            assert!(is_positive(&log[figure]), "{figure}: {log}");
+        }
+    }
+    assert_eq!(made["file"], Value::Null);
+    assert_eq!(grub["file"], captured);
+    assert_eq!(grub["events"], 47);
+    assert_eq!(good_json(&eventlog(&[]))["logs"][0]["bytes"], made["bytes"]);
+}
+
+/// Times of a log that is refused at once are not what a log costs.
+#[test]
+fn a_log_that_is_refused_is_bad() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("log");
+    let bytes = std::fs::read(boot("grub")).unwrap();
+    // The header alone: a whole log, of a machine that measured nothing.
+    let header = 32 + usize::from(bytes[28]);
+    for (kept, code, field) in [(header, 1, "refused"), (header + 9, 3, "reason")] {
+        std::fs::write(&file, &bytes[..kept]).unwrap();
+        let output = eventlog(&[&file.display().to_string()]);
+        assert_eq!(output.status.code(), Some(code), "{kept}");
+        if field == "refused" {
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let refused = report["logs"][0]["refused"].as_str().unwrap();
+            assert!(refused.contains("never extended"), "{refused}");
+        } else {
+            assert_eq!(bad(&output).1, "bad_event_log");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_measured_is_told() {
     for (more, code, reason) in [
@@ -224,6 +340,9 @@ fn what_cannot_be_measured_is_told() {
         (&["--ek", "ecc", "--streams", "0"], 2, "usage"),
         (&["--config", "no_such_key = 1"], 3, "plugin_failed"),
         (&["--json", "/absent/directory/file"], 3, "output_failed"),
+        (&["--event-log", "--wire", "first"], 2, "usage"),
+        (&["--event-log=/absent/file"], 3, "file_unreadable"),
+        (&["--event-log=/dev/null"], 3, "bad_event_log"),
         (&["--plugin-core", "100000"], 3, "plugin_failed"),
         (&["--driver-core", "100000"], 3, "bench_failed"),
     ] {

@@ -113,6 +113,34 @@ impl SoftwareTpm {
     }
 }
 
+impl SoftwareTpm {
+    /// Extends the SHA-256 PCRs by what a log tells, as the firmware did (TPM2_PCR_Extend, TPM library part 3,
+    /// section 22.2).
+    pub(crate) fn boot(&self, log: &softtpm::BootLog) {
+        let path = self.directory.path().join("tpm");
+        let mut stream = UnixStream::connect(path).expect("swtpm listens");
+        let empty_password = [0x40, 0, 0, 9, 0, 0, 0, 0, 0];
+        for entry in &log.entries {
+            let digest = entry.digest(evidence::Hash::Sha256).expect("a digest");
+            let body = [
+                &[0, 0, 0x01, 0x82][..],
+                &entry.pcr.to_be_bytes(),
+                &[0, 0, 0, 9],
+                &empty_password,
+                &[0, 0, 0, 1, 0, 0x0B],
+                digest,
+            ]
+            .concat();
+            let total = u32::try_from(6 + body.len()).expect("a short command");
+            let command = [&[0x80, 0x02][..], &total.to_be_bytes(), &body].concat();
+            stream.write_all(&command).expect("swtpm reads");
+            let mut response = [0; 19];
+            stream.read_exact(&mut response).expect("swtpm answers");
+            assert_eq!(response[6..10], [0; 4], "TPM_RC_SUCCESS");
+        }
+    }
+}
+
 impl Drop for SoftwareTpm {
     fn drop(&mut self) {
         self.process.kill().ok();

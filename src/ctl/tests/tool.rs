@@ -7,6 +7,7 @@
 
 mod bench;
 mod ca;
+mod machine;
 mod software_tpm;
 
 use std::fs;
