@@ -15,10 +15,14 @@
 )]
 
 mod binary;
+mod guest;
+mod guest_agent;
+mod guest_disk;
 mod manufacturer;
 mod port;
 mod process;
 mod pty;
+mod released;
 mod resource_manager;
 mod secrets;
 mod space;
@@ -32,8 +36,12 @@ mod tpm_socket;
 mod wait;
 
 pub use binary::binary;
+pub use guest::{Answer, Guest, SecureBoot};
+pub use guest_agent::Attestation;
+pub use guest_disk::{Disk, Kernel, Software};
 pub use manufacturer::{EkCertificate, Manufacturer, Model};
 pub use process::{Process, Tool, run};
+pub use released::released;
 pub use resource_manager::{RC_OBJECT_MEMORY, RC_REFERENCE_H0, ResourceManager};
 pub use rustix::process::Signal;
 pub use secrets::Secrets;

@@ -4,8 +4,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -14,23 +12,9 @@ use tests::{Manufacturer, Model, Process, Spire, Swtpm, Tool, run, until};
 const LIMIT: Duration = Duration::from_secs(60);
 const USER: u32 = 1000;
 
-/// Where a release has the files for images; built once, or found unchanged.
-fn released() -> &'static Path {
-    static OUT: OnceLock<PathBuf> = OnceLock::new();
-    OUT.get_or_init(|| {
-        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let test = std::env::current_exe().unwrap();
-        let target = test.ancestors().nth(3).unwrap();
-        let out = target.join("dist");
-        let status = Command::new(top.join("plugin-manifest/release"))
-            .args(["--out", &out.display().to_string()])
-            .env("CARGO_TARGET_DIR", target)
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(status.success(), "the release does not build");
-        out.join("app")
-    })
+/// The released files as images have them.
+fn released() -> PathBuf {
+    tests::released().join("app")
 }
 
 /// A root directory with these files, /tmp and what SPIRE writes to.
@@ -160,7 +144,7 @@ fn assert_confined(parent: u32, root: &Path) {
 
 #[test]
 fn the_released_files_need_nothing_else() {
-    let dist = released();
+    let dist = &released();
     let spire = Spire::version(Spire::CURRENT);
     let logs = TempDir::new().unwrap();
     let manufacturer = Manufacturer::new();
@@ -200,7 +184,7 @@ fn the_released_files_need_nothing_else() {
 
 #[test]
 fn the_released_files_are_static() {
-    let dist = released();
+    let dist = &released();
     for name in [
         "tpm_attestor_server",
         "tpm_attestor_agent",

@@ -25,6 +25,8 @@ pub enum Channel {
     Tcp,
     /// A character device without a resource manager behind it: [`Swtpm::device`].
     Device,
+    /// In a virtual machine, which is given the control channel: [`Swtpm::control`].
+    Machine,
 }
 
 /// A running software TPM; it ends, and its state is removed, on drop.
@@ -41,6 +43,7 @@ enum Door {
     Unix(PathBuf),
     Tcp(u16),
     Device(Pty),
+    Machine(PathBuf),
 }
 
 impl Swtpm {
@@ -71,7 +74,7 @@ impl Swtpm {
     pub fn socket(&self) -> &Path {
         match &self.door {
             Door::Unix(path) => path,
-            Door::Tcp(_) | Door::Device(_) => panic!("this TPM was started on {:?}", self.channel),
+            _ => panic!("this TPM was started on {:?}", self.channel),
         }
     }
 
@@ -79,7 +82,15 @@ impl Swtpm {
     pub fn device(&self) -> &Path {
         match &self.door {
             Door::Device(pty) => pty.path(),
-            Door::Unix(_) | Door::Tcp(_) => panic!("this TPM was started on {:?}", self.channel),
+            _ => panic!("this TPM was started on {:?}", self.channel),
+        }
+    }
+
+    /// The unix socket for an emulator of a machine, which powers the TPM on.
+    pub fn control(&self) -> &Path {
+        match &self.door {
+            Door::Machine(path) => path,
+            _ => panic!("this TPM was started on {:?}", self.channel),
         }
     }
 
@@ -87,7 +98,7 @@ impl Swtpm {
     pub fn tcti(&self) -> String {
         match self.door {
             Door::Tcp(port) => format!("swtpm:host=127.0.0.1,port={port}"),
-            Door::Unix(_) | Door::Device(_) => panic!("this TPM was started on {:?}", self.channel),
+            _ => panic!("this TPM was started on {:?}", self.channel),
         }
     }
 
@@ -124,15 +135,11 @@ impl Swtpm {
 fn power_on(directory: &Path, channel: Channel) -> (Process, Door) {
     let log = directory.join("swtpm.log");
     let state = format!("dir={}", directory.join("state").display());
-    let mut arguments = [
-        "--tpm2",
-        "--tpmstate",
-        &state,
-        "--flags",
-        "not-need-init,startup-clear",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut arguments = ["--tpm2", "--tpmstate", &state].map(str::to_owned).to_vec();
+    if channel != Channel::Machine {
+        // Nobody else sends what firmware does.
+        arguments.extend(["--flags", "not-need-init,startup-clear"].map(str::to_owned));
+    }
     match channel {
         Channel::Unix => {
             let socket = directory.join("tpm.sock");
@@ -174,6 +181,18 @@ fn power_on(directory: &Path, channel: Channel) -> (Process, Door) {
             // Commands wait in the terminal until swtpm reads them: there is nothing to wait for.
             let process = Process::start_with(Stdio::from(tpm_side), &[], "sh", &arguments, &log);
             (process, Door::Device(pty))
+        }
+        Channel::Machine => {
+            let control = directory.join("control.sock");
+            drop(fs::remove_file(&control));
+            arguments.insert(0, "socket".to_owned());
+            arguments.extend([
+                "--ctrl".to_owned(),
+                format!("type=unixio,path={}", control.display()),
+            ]);
+            let mut process = Process::start("swtpm", &arguments, &log);
+            process.wait_ready(START_TIME, || UnixStream::connect(&control).is_ok());
+            (process, Door::Machine(control))
         }
     }
 }
