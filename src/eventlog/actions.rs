@@ -19,7 +19,7 @@ pub(crate) fn claims(measurements: &Measurements<'_>) -> Vec<Action> {
         .filter_map(|one| {
             Some(Action {
                 pcr: one.event.pcr,
-                text: text::utf8(one.event.data, limits::TEXT)?,
+                text: text::utf8(one.event.data)?,
             })
         })
         .collect()

@@ -3,7 +3,7 @@
 use crate::command_line::{self, GRUB, MARKS, STUB};
 use crate::guid::SHIM_LOCK;
 use crate::measurement::{Measurement, Measurements};
-use crate::{BootStage, EventType, limits, tagged, text, variable};
+use crate::{BootStage, EventType, tagged, text, variable};
 
 /// The stages in the order in which they run. A stage is one that extends its PCR with what no other is known to: a hint
 /// where nothing but the entry's data tells so, and any program could measure the like.
@@ -54,7 +54,7 @@ fn is_loader_conf(measurement: &Measurement<'_>) -> bool {
 fn is_systemd_stub(measurement: &Measurement<'_>) -> bool {
     let event = measurement.event;
     let is_section = event.pcr == 11 && event.kind == EventType::IPL;
-    let name = is_section.then(|| text::utf16(event.data, limits::TEXT));
+    let name = is_section.then(|| text::utf16(event.data));
     name.flatten().is_some_and(|name| {
         name.starts_with('.') && measurement.measures(&[name.as_bytes(), &[0]].concat())
     })

@@ -192,6 +192,8 @@ mod tests {
         ]
         .concat();
         assert_eq!(describe(&long).unwrap().0.len(), limits::TEXT);
+        let longest = "x".repeat(limits::TEXT);
+        assert_eq!(describe(&file(&longest)).unwrap().0, longest);
     }
 
     #[test]

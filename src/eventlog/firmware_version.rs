@@ -2,7 +2,7 @@
 
 use crate::measurement::{Measurement, Measurements};
 use crate::separators::SEPARATOR;
-use crate::{EventType, guid, limits, text};
+use crate::{EventType, guid, text};
 
 /// The first EV_S_CRTM_VERSION whose data is what was measured: UTF-16, or a GUID (PFP 1.06, section 10.4.1).
 ///
@@ -22,7 +22,5 @@ fn version(measurement: &Measurement<'_>) -> Option<String> {
     // A text of seven characters has as many bytes as a GUID, but then it has a terminator, or it is readable throughout.
     let is_text = |text: &String| !text.is_empty() && !text.contains('\\');
     let guid = || data.try_into().ok().map(guid::text);
-    text::utf16(data, limits::TEXT)
-        .filter(is_text)
-        .or_else(guid)
+    text::utf16(data).filter(is_text).or_else(guid)
 }

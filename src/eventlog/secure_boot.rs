@@ -141,8 +141,8 @@ impl Found {
             let refusal = Refusal::new(LogReason::SecureBootInconsistent, detail);
             Err(refusal)
         };
-        let absent = KNOWN.iter().zip(self.known).find(|(_, known)| !known);
-        if let Some(((_, name), _)) = absent {
+        let mut variables = KNOWN.iter().zip(self.known);
+        if let Some(((_, name), _)) = variables.find(|(_, known)| !known) {
             return inconsistent(format!("PCR 7 has no {name}"));
         }
         let policy = self.policy;

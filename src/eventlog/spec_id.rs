@@ -202,6 +202,7 @@ mod tests {
         for algorithms in [
             of(8),
             vec![(0x12, 32), (0x29, 64)],
+            vec![(0xB, 32), (0x100, 1), (0x101, 64)],
             vec![(0x100, 64), (0xB, 32)],
         ] {
             assert_eq!(read(&header(&algorithms)).unwrap().algorithms, algorithms);
@@ -231,6 +232,8 @@ mod tests {
         ]
         .concat();
         assert_eq!(read(&version), alone, "tpm/F25: no header at all");
+        let last = [&[23, 0, 0, 0, 8, 0, 0, 0], &[7; 20][..], &[0; 4]].concat();
+        assert_eq!(read(&last), alone);
         let far = [&[24, 0, 0, 0, 8, 0, 0, 0], &[7; 20][..], &[0; 4]].concat();
         assert_eq!(
             read(&far),

@@ -1,20 +1,22 @@
 //! Text in a log, made fit for claims, selectors and errors: printable ASCII of bounded length, or none at all.
 
+use crate::limits;
+
 /// UTF-16, little-endian, with or without one terminator. `None` for what is no text: half a unit, a lone surrogate, a
-/// NUL inside; and for what is longer than `limit` characters once escaped, since a part would be taken for the whole.
-pub(crate) fn utf16(bytes: &[u8], limit: usize) -> Option<String> {
+/// NUL inside; and for what is longer than [`limits::TEXT`] once escaped, since a part would be taken for the whole.
+pub(crate) fn utf16(bytes: &[u8]) -> Option<String> {
     let (units, []) = bytes.as_chunks::<2>() else {
         return None;
     };
     let units = units.strip_suffix(&[[0; 2]]).unwrap_or(units);
     let units = units.iter().copied().map(u16::from_le_bytes);
-    escaped(char::decode_utf16(units).map(Result::ok), limit)
+    escaped(char::decode_utf16(units).map(Result::ok))
 }
 
 /// UTF-8, of which ASCII is a part, under the same rules.
-pub(crate) fn utf8(bytes: &[u8], limit: usize) -> Option<String> {
+pub(crate) fn utf8(bytes: &[u8]) -> Option<String> {
     let text = str::from_utf8(bytes.strip_suffix(&[0]).unwrap_or(bytes)).ok()?;
-    escaped(text.chars().map(Some), limit)
+    escaped(text.chars().map(Some))
 }
 
 /// The text in printable ASCII and at most `limit` characters; what does not fit is left off.
@@ -31,11 +33,11 @@ pub(crate) fn printable(text: &str, limit: usize) -> String {
     out
 }
 
-fn escaped(chars: impl Iterator<Item = Option<char>>, limit: usize) -> Option<String> {
+fn escaped(chars: impl Iterator<Item = Option<char>>) -> Option<String> {
     let mut out = String::new();
     for char in chars {
         push(&mut out, char.filter(|char| *char != '\0')?);
-        if out.len() > limit {
+        if out.len() > limits::TEXT {
             return None;
         }
     }
@@ -72,8 +74,8 @@ mod tests {
         ];
         for (text, expected) in both {
             let expected = expected.map(str::to_owned);
-            assert_eq!(utf16(&encode(text), 64), expected, "tpm/F30: {text:?}");
-            assert_eq!(utf8(text.as_bytes(), 64), expected, "tpm/F30: {text:?}");
+            assert_eq!(utf16(&encode(text)), expected, "tpm/F30: {text:?}");
+            assert_eq!(utf8(text.as_bytes()), expected, "tpm/F30: {text:?}");
         }
     }
 
@@ -87,19 +89,26 @@ mod tests {
             &[0x00, 0xD8, 0x41, 0x00],
         ];
         for bytes in wide {
-            assert_eq!(utf16(bytes, 64), None, "tpm/F30: {bytes:?}");
+            assert_eq!(utf16(bytes), None, "tpm/F30: {bytes:?}");
         }
         for bytes in [&[0xFF][..], &[0xC3], &[0xED, 0xA0, 0x80]] {
-            assert_eq!(utf8(bytes, 64), None, "tpm/F30: {bytes:?}");
+            assert_eq!(utf8(bytes), None, "tpm/F30: {bytes:?}");
         }
     }
 
     #[test]
     fn the_limit_counts_what_comes_out() {
-        assert_eq!(utf8(b"abcd", 4), Some("abcd".to_owned()));
-        assert_eq!(utf8(b"abcde", 4), None);
-        assert_eq!(utf16(&encode("\u{7}"), 5), Some("\\u{7}".to_owned()));
-        assert_eq!(utf16(&encode("\u{7}"), 4), None);
+        let longest = "x".repeat(limits::TEXT);
+        let bell = "\\u{7}".len();
+        for (text, is_one) in [
+            (longest.clone(), true),
+            (format!("{longest}x"), false),
+            (format!("{}\u{7}", &longest[bell..]), true),
+            (format!("{}\u{7}", &longest[bell - 1..]), false),
+        ] {
+            assert_eq!(utf8(text.as_bytes()).is_some(), is_one, "{text}");
+            assert_eq!(utf16(&encode(&text)).is_some(), is_one, "{text}");
+        }
         assert_eq!(printable("abcde", 4), "abcd");
         assert_eq!(printable("abc\u{7}", 7), "abc");
         assert_eq!(printable("abc\u{7}", 8), "abc\\u{7}");

@@ -2,7 +2,7 @@
 
 use crate::guid::Guid;
 use crate::reader::Reader;
-use crate::{limits, text};
+use crate::text;
 
 /// A variable. Its slices are of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Variable<'_> {
 
     /// The name as text; `None` where it is none.
     pub(crate) fn name(&self) -> Option<String> {
-        text::utf16(self.name, limits::TEXT)
+        text::utf16(self.name)
     }
 }
 

@@ -131,19 +131,65 @@ mod tests {
         }
         let newer = text.replace("record/1", "record/2");
         assert_eq!(Record::decode(newer.as_bytes()), Err(Malformed::Value));
+        let of_format = |size: usize| {
+            let named = text.replace(FORMAT, &"f".repeat(size));
+            Record::decode(named.as_bytes())
+        };
+        assert_eq!(of_format(limits::TEXT), Err(Malformed::Value));
+        assert_eq!(of_format(limits::TEXT + 1), Err(Malformed::TooLong));
+        let mut padded = text.into_bytes();
+        padded.resize(limits::RECORD, b' ');
+        assert_eq!(Record::decode(&padded), Ok(record()));
         let large = vec![b' '; limits::RECORD + 1];
         assert_eq!(Record::decode(&large), Err(Malformed::TooLong));
     }
 
+    /// Sizes of trust domain, payload, challenge, secret, response, enrolment and verdict.
+    fn sized(sizes: [usize; 7]) -> Record {
+        let [
+            domain,
+            payload,
+            challenge,
+            secret,
+            response,
+            enrolment,
+            verdict,
+        ] = sizes;
+        Record {
+            trust_domain: "d".repeat(domain),
+            time: 0,
+            payload: vec![1; payload],
+            challenge: vec![2; challenge],
+            secret: Secret::new(vec![3; secret]),
+            response: vec![4; response],
+            enrolment: "e".repeat(enrolment),
+            verdict: "v".repeat(verdict),
+        }
+    }
+
     #[test]
-    fn the_largest_exchange_fits() {
-        let large = Record {
-            trust_domain: "d".repeat(limits::TRUST_DOMAIN),
-            payload: vec![1; limits::PAYLOAD],
-            challenge: vec![2; limits::CHALLENGE],
-            response: vec![3; limits::RESPONSE],
-            ..record()
-        };
-        assert_eq!(Record::decode(&large.encode()), Ok(large));
+    fn each_part_has_its_limit() {
+        let limits = [
+            limits::TRUST_DOMAIN,
+            limits::PAYLOAD,
+            limits::CHALLENGE,
+            limits::TEXT,
+            limits::RESPONSE,
+            limits::TEXT,
+            limits::TEXT,
+        ];
+        let largest = sized(limits);
+        assert_eq!(Record::decode(&largest.encode()), Ok(largest));
+        for part in 0..limits.len() {
+            let mut beyond = limits;
+            beyond[part] += 1;
+            let outcome = Record::decode(&sized(beyond).encode());
+            assert_eq!(outcome, Err(Malformed::TooLong), "{part}");
+        }
+    }
+
+    #[test]
+    fn a_record_ends_its_last_line() {
+        assert_eq!(record().encode().last(), Some(&b'\n'));
     }
 }

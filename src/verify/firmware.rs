@@ -47,16 +47,15 @@ impl FirmwareVersion {
         let mut numbers = text.split('.');
         for part in &mut parts {
             let Some(number) = numbers.next() else { break };
-            let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            // A sign would do for parse, and no digit at all will not.
+            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
             *part = number.parse().ok().filter(|_| digits)?;
         }
         if numbers.next().is_some() {
             return None;
         }
-        let joined = parts
-            .iter()
-            .fold(0, |all, part| all << 16 | u64::from(*part));
-        Some(Self(joined))
+        let [major, minor, third, fourth] = parts.map(u64::from);
+        Some(Self(major << 48 | minor << 32 | third << 16 | fourth))
     }
 
     fn parts(self) -> [u16; 4] {

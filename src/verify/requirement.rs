@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use eventlog::{BootClaims, ImageKind, SignatureEntry};
+use eventlog::{BootClaims, SignatureEntry};
 
 use crate::facts::Facts;
 use crate::{CommandLineRule, FirmwareRange, Reason, Rejection, TpmKind, Vendor};
@@ -218,13 +218,7 @@ fn check_boot_images(boot: &BootClaims, allowed: &BTreeSet<Vec<u8>>) -> Result<(
         .find(|image| !allowed.contains(&image.digest));
     let found = match unlisted {
         Some(image) => hex::encode(&image.digest),
-        None if boot
-            .images
-            .iter()
-            .any(|image| image.kind == ImageKind::Application) =>
-        {
-            return Ok(());
-        }
+        None if !boot.images.is_empty() => return Ok(()),
         None => "no program was measured".to_owned(),
     };
     Err(Rejection::because(Reason::BootImageUnexpected, found))

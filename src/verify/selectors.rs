@@ -228,3 +228,22 @@ fn plain(text: &str) -> String {
 
 /// Characters of a model in a selector.
 const MAX_MODEL: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_plain_and_short() {
+        for (model, selector) in [
+            ("SLB9670", "slb9670"),
+            ("a:b c", "a-b-c"),
+            ("\\u{e9}", "-u-e9-"),
+            ("v1.2_3-4", "v1.2_3-4"),
+        ] {
+            assert_eq!(plain(model), selector);
+        }
+        assert_eq!(plain(&"x".repeat(64)).len(), 64);
+        assert_eq!(plain(&"x".repeat(65)).len(), 64);
+    }
+}

@@ -212,4 +212,4 @@ fn check_log(log: Option<&[u8]>, wanted: bool) -> Result<Option<&[u8]>, Reason> 
 }
 
 /// Bytes of a response that is judged where it comes in: more than most machines' logs.
-const LARGE_RESPONSE: usize = 256 * 1024;
+pub(crate) const LARGE_RESPONSE: usize = 256 * 1024;

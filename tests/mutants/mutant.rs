@@ -13,7 +13,7 @@ use crate::site::Site;
 use crate::syntax::{integer_constants, is_for_tests, other_constants};
 
 /// The crates whose checks decide who gets an identity.
-pub(crate) const CRATES: [&str; 4] = ["evidence", "verify", "policy", "server"];
+pub(crate) const CRATES: [&str; 5] = ["evidence", "eventlog", "verify", "policy", "server"];
 
 /// One change of production.
 #[derive(Debug, Clone)]

@@ -58,11 +58,12 @@ impl Options {
 
     /// What cargo builds the tests with that judge every mutant.
     pub(crate) fn unit_tests(&self) -> &'static [&'static str] {
-        // The server's are the last.
+        // Those of what the server alone runs are the last.
+        let others = UNIT_TESTS.len() - 4;
         if self.processes {
             &UNIT_TESTS
         } else {
-            &UNIT_TESTS[..8]
+            &UNIT_TESTS[..others]
         }
     }
 
@@ -77,9 +78,9 @@ impl Options {
     }
 }
 
-const UNIT_TESTS: [&str; 12] = [
-    "test", "--no-run", "-p", "evidence", "-p", "verify", "-p", "softtpm", "-p", "policy", "-p",
-    "server",
+const UNIT_TESTS: [&str; 14] = [
+    "test", "--no-run", "-p", "evidence", "-p", "eventlog", "-p", "verify", "-p", "softtpm", "-p",
+    "policy", "-p", "server",
 ];
 
 const USAGE: &str = "\

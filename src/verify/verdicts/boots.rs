@@ -8,17 +8,17 @@ use softtpm::{BootLog, KeyKind, Lies, Prover, SoftTpm, boot_certificate};
 
 use super::{attest, old_agent, policy, prover};
 use crate::{
-    Attested, Boot, CommandLineRule, Denials, Enrolment, Grant, Mode, OptionalSelector,
-    OptionalSelectors, Policy, Profile, Reason, Rejection, Requirement, StatePolicy, decide,
+    Attested, Boot, Denials, Enrolment, Grant, Mode, OptionalSelector, OptionalSelectors, Policy,
+    Profile, Reason, Rejection, Requirement, StatePolicy, decide,
 };
 
 const HASHES: [Hash; 2] = [Hash::Sha256, Hash::Sha384];
 
-fn sample() -> BootLog {
+pub(super) fn sample() -> BootLog {
     BootLog::sample(&HASHES).unwrap()
 }
 
-fn booted(log: &BootLog) -> SoftTpm {
+pub(super) fn booted(log: &BootLog) -> SoftTpm {
     let mut tpm = SoftTpm::sample(KeyKind::P256, AkTemplate::EccP256).unwrap();
     tpm.boot(log);
     tpm
@@ -62,7 +62,7 @@ fn granted(tpm: SoftTpm, policy: &Policy) -> Result<Grant, Reason> {
     decided(&attested, policy).map_err(|rejection| rejection.reason)
 }
 
-fn refused(tpm: SoftTpm, requirement: Requirement) -> Option<Reason> {
+pub(super) fn refused(tpm: SoftTpm, requirement: Requirement) -> Option<Reason> {
     granted(tpm, &asking([requirement])).err()
 }
 
@@ -98,6 +98,87 @@ fn a_log_is_asked_for_where_the_agent_has_one_and_the_server_wants_it() {
     assert_eq!(quoted(booted(&sample()), &reporting()), (true, all));
     assert_eq!(quoted(booted(&sample()), &policy()), (false, few.clone()));
     assert_eq!(quoted(without, &reporting()), (false, few));
+}
+
+#[test]
+fn pcrs_are_asked_for_once_and_in_order() {
+    let mut policy = reporting();
+    policy.pcrs[0].1 = vec![23, 7, 0];
+    let payload = prover(booted(&sample())).payload().unwrap();
+    let nobody = crate::Anchors::default();
+    let entropy = &mut super::Counter(0);
+    let (challenge, _) = crate::begin(&payload, &policy, &nobody, 0, entropy).unwrap();
+    let asked = evidence::Challenge::decode(&challenge).unwrap().extension;
+    let all = vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 23];
+    assert_eq!(asked.unwrap().pcrs, [(Hash::Sha256, all)]);
+}
+
+#[test]
+fn a_refusal_names_the_key_and_its_owner() {
+    let policy = asking([Requirement::Db([[0; 32]].into())]);
+    let attested = attest(&mut prover(booted(&sample())), &policy).unwrap();
+    let detail = decided(&attested, &policy).unwrap_err().detail.unwrap();
+    let key = hex::encode(certificate("Image Signing CA"));
+    assert_eq!(detail, format!("{key} (CN=Image Signing CA)"));
+}
+
+#[test]
+fn a_recorded_exchange_is_judged_as_it_was() {
+    let policy = asking([Requirement::SecureBoot]);
+    let mut prover = prover(booted(&sample()));
+    let payload = prover.payload().unwrap();
+    let nobody = crate::Anchors::default();
+    let entropy = &mut super::Counter(0);
+    let (challenge, pending) = crate::begin(&payload, &policy, &nobody, 7, entropy).unwrap();
+    let record = evidence::Record {
+        trust_domain: "example.org".to_owned(),
+        time: 7,
+        secret: pending.secret().clone(),
+        response: prover.answer(&payload, &challenge).unwrap(),
+        payload,
+        challenge,
+        enrolment: Enrolment::Enrolled.name().to_owned(),
+        verdict: "granted".to_owned(),
+    };
+    // Whatever domain the policy is for.
+    let elsewhere = Policy {
+        trust_domain: "elsewhere".to_owned(),
+        ..policy.clone()
+    };
+    let again = |record: &evidence::Record, policy: &Policy| {
+        let attested = crate::judge_again(record, policy, &nobody);
+        attested.map_err(|rejection| rejection.reason)
+    };
+    let attested = again(&record, &elsewhere).unwrap();
+    assert!(decided(&attested, &policy).is_ok());
+    let altered = |change: fn(&mut evidence::Record)| {
+        let mut record = record.clone();
+        change(&mut record);
+        again(&record, &policy).unwrap_err()
+    };
+    let other_secret =
+        |record: &mut evidence::Record| record.secret = evidence::Secret::new(vec![0; 32]);
+    assert_eq!(altered(other_secret), Reason::ProofMismatch);
+    assert_eq!(
+        altered(|record| record.payload.push(b' ')),
+        Reason::ProofMismatch
+    );
+    assert_eq!(
+        altered(|record| record.challenge.push(b' ')),
+        Reason::ProofMismatch
+    );
+    assert_eq!(
+        altered(|record| record.trust_domain.push('x')),
+        Reason::ProofMismatch
+    );
+    assert_eq!(
+        altered(|record| record.response.truncate(1)),
+        Reason::MalformedResponse
+    );
+    assert_eq!(
+        altered(|record| record.time = u64::MAX),
+        Reason::InternalError
+    );
 }
 
 #[test]
@@ -377,113 +458,4 @@ fn monitoring_tells_what_a_log_lacks() {
         Reason::SecureBootDisabled
     );
     assert!(grant.selectors().contains(&"secure_boot:off".to_owned()));
-}
-
-fn rule(allow: &[&str], require: &[&str], forbid: &[&str]) -> Requirement {
-    let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    Requirement::CommandLine(CommandLineRule {
-        allow: set(allow),
-        require: set(require),
-        forbid: set(forbid),
-    })
-}
-
-/// A boot whose only command line is this, measured by systemd-stub.
-fn with_line(line: &str) -> SoftTpm {
-    let mut log = sample();
-    log.entries.retain(|entry| ![8, 9, 12].contains(&entry.pcr));
-    let text: Vec<u8> = line
-        .encode_utf16()
-        .chain([0])
-        .flat_map(u16::to_le_bytes)
-        .collect();
-    log.event(12, 0xD, &text);
-    booted(&log)
-}
-
-#[test]
-fn command_lines_are_allowed_by_line_or_word() {
-    let line = "root=/dev/vda2 ro quiet";
-    for (name, tpm, rule, holds) in [
-        ("allowed", with_line(line), rule(&[line], &[], &[]), true),
-        (
-            "one of two",
-            with_line(line),
-            rule(&["x", line], &[], &[]),
-            true,
-        ),
-        (
-            "longer",
-            with_line("root=/dev/vda2 ro quiet init=/bin/sh"),
-            rule(&[line], &[], &[]),
-            false,
-        ),
-        ("required", with_line(line), rule(&[], &["ro"], &[]), true),
-        (
-            "part of a word",
-            with_line(line),
-            rule(&[], &["r"], &[]),
-            false,
-        ),
-        (
-            "forbidden",
-            with_line(line),
-            rule(&[], &[], &["quiet"]),
-            false,
-        ),
-        (
-            "not forbidden",
-            with_line(line),
-            rule(&[], &[], &["qui"]),
-            true,
-        ),
-        (
-            "forbidden beginning",
-            with_line(line),
-            rule(&[], &[], &["ro*"]),
-            false,
-        ),
-        (
-            "no such beginning",
-            with_line(line),
-            rule(&[], &[], &["init=*"]),
-            true,
-        ),
-        (
-            "a tab is a space",
-            with_line("ro\tinit=/bin/sh"),
-            rule(&[], &[], &["init=*"]),
-            false,
-        ),
-        (
-            "a quotation mark",
-            with_line("a=\"x init=/bin/sh\""),
-            rule(&[], &[], &["init=*"]),
-            false,
-        ),
-        (
-            "all of them",
-            booted(&sample()),
-            rule(&[line], &[], &[]),
-            false,
-        ),
-        (
-            "every line that there is",
-            booted(&sample()),
-            rule(&[], &["root=/dev/vda2", "ro"], &["init=*"]),
-            true,
-        ),
-    ] {
-        let expect = (!holds).then_some(Reason::CommandLinePolicy);
-        assert_eq!(refused(tpm, rule), expect, "{name}");
-    }
-    let mut none = sample();
-    none.entries
-        .retain(|entry| ![8, 9, 12].contains(&entry.pcr));
-    let any = rule(&[], &[], &["init=*"]);
-    assert_eq!(
-        refused(booted(&none), any),
-        Some(Reason::CommandLinePolicy),
-        "none measured"
-    );
 }

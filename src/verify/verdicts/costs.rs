@@ -4,6 +4,7 @@ use evidence::{AkTemplate, Algorithm, Hash};
 use softtpm::{Ak, Key, KeyKind, Role, SoftTpm};
 
 use super::{Counter, machine, policy, prover};
+use crate::session::LARGE_RESPONSE;
 use crate::tests_chain::Chain;
 use crate::{Anchors, Request};
 
@@ -43,6 +44,9 @@ fn large_curves_are_costly() {
         let (_, pending) =
             crate::begin(&payload, &policy(), &Anchors::default(), 0, &mut Counter(0)).unwrap();
         assert_eq!(pending.is_costly(&[]), expect, "AK {kind:?}");
+        let large = vec![0; LARGE_RESPONSE + 1];
+        assert_eq!(pending.is_costly(&large[1..]), expect, "AK {kind:?}");
+        assert!(pending.is_costly(&large), "a log to replay");
     }
 }
 

@@ -3,12 +3,14 @@
 mod attestation_keys;
 mod boots;
 mod certified;
+mod command_lines;
 mod costs;
 mod denials;
 mod enrolments;
 mod first_generation;
 mod identities;
 mod messages;
+mod policies;
 mod quotes;
 mod states;
 mod terms;
