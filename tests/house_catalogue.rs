@@ -12,28 +12,24 @@ use crate::house_sources::flatten;
 use crate::{none_of, read, root};
 
 /// The groups, and the number of their last case.
-const GROUPS: [(char, usize); 7] = [
+const GROUPS: [(char, usize); 8] = [
     ('A', 21),
     ('B', 59),
     ('C', 30),
     ('D', 10),
     ('E', 34),
+    ('F', 32),
     ('I', 14),
     ('J', 12),
 ];
 
 /// Cases without a test, and the subject that brings them.
-const LEFT_OUT: [(&str, &str); 10] = [
+const LEFT_OUT: [(&str, &str); 5] = [
     ("tpm/C01", "the EK's public area on the wire"),
     ("tpm/C02", "the EK's public area on the wire"),
     ("tpm/C03", "the EK's public area on the wire"),
-    ("tpm/E27", "a policy over the TPM's firmware"),
     ("tpm/E28", "certification of keys"),
     ("tpm/E29", "certification of keys"),
-    ("tpm/E30", "a policy over the TPM's clock"),
-    ("tpm/E31", "a policy over PCR values"),
-    ("tpm/E32", "a policy over PCR values"),
-    ("tpm/E33", "a policy over PCR values"),
 ];
 
 /// One row: the case, what is expected, and the tests.
@@ -99,7 +95,7 @@ fn every_case_is_in_the_catalogue() {
 
 #[test]
 fn every_case_has_tests_that_name_it_and_its_reason() {
-    let variants = variants();
+    let (variants, of_the_log) = (variants(), log_variants());
     let mut wrong = Vec::new();
     for row in rows() {
         if row.tests.is_empty() {
@@ -122,7 +118,11 @@ fn every_case_has_tests_that_name_it_and_its_reason() {
             match variants.get(code) {
                 None => wrong.push(format!("{}: `{code}` is no reason", row.case)),
                 Some(variant)
-                    if !words(&texts).contains(variant.as_str()) && !texts.contains(code) =>
+                    if !words(&texts).contains(variant.as_str())
+                        && !texts.contains(code)
+                        && !of_the_log
+                            .get(code)
+                            .is_some_and(|variant| knows_of_log(&texts, variant)) =>
                 {
                     wrong.push(format!("{}: no test of it knows {code}", row.case));
                 }
@@ -148,6 +148,26 @@ fn variants() -> BTreeMap<String, String> {
         assert!(found.contains_key(reason.code()), "{reason:?}");
     }
     found
+}
+
+/// Codes of reasons that the judge of event logs has names of its own for, from the line above each.
+fn log_variants() -> BTreeMap<String, String> {
+    let text = read("src/eventlog/refusal.rs");
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    let found: BTreeMap<_, _> = lines
+        .windows(2)
+        .filter_map(|pair| {
+            let (code, _) = pair[0].strip_prefix("/// `")?.split_once("`: ")?;
+            Some((code.to_owned(), pair[1].trim_end_matches(',').to_owned()))
+        })
+        .collect();
+    assert!(found.len() > 8, "{found:?}");
+    found
+}
+
+fn knows_of_log(text: &str, variant: &str) -> bool {
+    let words = words(text);
+    words.contains("LogReason") && words.contains(variant)
 }
 
 /// Whether a string literal begins with the case, or has it in it, and not a longer one.

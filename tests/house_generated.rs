@@ -17,12 +17,24 @@ struct AgentCode {
     remedy: &'static str,
 }
 
-const AGENT_CODES: [AgentCode; 4] = [
+const AGENT_CODES: [AgentCode; 6] = [
     AgentCode {
         code: "tpm_failed",
         status: "FAILED_PRECONDITION where the TPM cannot be opened, DEADLINE_EXCEEDED where it did not answer in time, else INTERNAL",
         cause: "The TPM cannot be opened, refused a command, or did not answer within `tpm_timeout`.",
         remedy: "The message says what to do where that is known; `tpm-attestor doctor` looks for the rest.",
+    },
+    AgentCode {
+        code: "event_log_failed",
+        status: "FAILED_PRECONDITION",
+        cause: "The boot event log that `event_log_path` names, or that the server asks for, cannot be read, is empty, or is longer than 704 KiB.",
+        remedy: "The message says what to do. The kernel's file is for root alone: run SPIRE Agent as root, or give its user read access to it at each boot.",
+    },
+    AgentCode {
+        code: "log_not_offered",
+        status: "INVALID_ARGUMENT",
+        cause: "The server asks for a boot event log, and the agent has not offered one.",
+        remedy: "No correct server does this; look for what sent it.",
     },
     AgentCode {
         code: "malformed_challenge",
@@ -97,6 +109,23 @@ fn reason_codes_are_documented() {
 }
 
 #[test]
+fn selectors_are_documented() {
+    let mut document = format!("{GENERATED}# Selectors\n\n{SELECTORS_INTRODUCTION}");
+    document.push_str("| Selector | When it is there | What it says |\n|---|---|---|\n");
+    for selector in verify::SELECTORS {
+        let form = selector.form.replace('|', "\\|");
+        writeln!(
+            document,
+            "| `{form}` | {} | {} |",
+            selector.when, selector.doc
+        )
+        .unwrap();
+    }
+    document.push_str(SELECTORS_USE);
+    same("docs/selectors.md", &document);
+}
+
+#[test]
 fn the_agents_own_codes_are_all_there() {
     let source = read("src/agent/failure.rs");
     let mut given = BTreeSet::new();
@@ -156,6 +185,25 @@ again on SIGUSR1; a configuration that is refused leaves the last good one in fo
 
 The plugin blocks around these keys, and values for Helm, are in [plugin-manifest](../plugin-manifest/README.md).
 
+";
+
+const SELECTORS_INTRODUCTION: &str = "\
+What a machine proved, for registration entries. SPIRE puts `tpm:` (the plugin's name) before each, and replaces them all at
+each attestation. They come in this order, each once, at most 200 characters long. No text of a machine becomes one: what is
+not computed here comes from a certificate that an operator trusts, or from the operator's own policy.
+
+";
+
+const SELECTORS_USE: &str = "
+An entry for all machines with a verified certificate that are in the state that the profile `production` describes:
+
+```sh
+spire-server entry create -node -spiffeID spiffe://example.org/fleet \\
+    -selector tpm:ek_cert:verified -selector tpm:measured:production
+```
+
+Selectors are what SPIRE decides by; a profile in `enforce` mode already refused the others. In `monitor` mode they are the only
+difference between a machine that matches and one that does not. See [measured boot](measured-boot.md).
 ";
 
 const REASONS: &str = "\

@@ -35,7 +35,8 @@ async fn what_it_answers_convinces_a_verifier() {
                 [
                     "attestation:quote",
                     "ek_cert:verified",
-                    "vendor:id:00001014"
+                    "vendor:id:00001014",
+                    "kind:virtual"
                 ],
                 "{more}"
             );

@@ -51,7 +51,7 @@ async fn machines_are_granted_what_they_proved_and_no_more() {
     let records = Records::new();
     records.trust(&authority.certificate);
     let stranger = Authority::new("Stranger");
-    let verified = ["ek_cert:verified", "vendor:STM"];
+    let verified = ["ek_cert:verified", "vendor:STM", "kind:discrete"];
     let quote = |more: &[&'static str]| [&["attestation:quote"], more].concat();
     let credential = |more: &[&'static str]| [&["attestation:credential"], more].concat();
     let rsa = || {
@@ -152,15 +152,18 @@ async fn machines_are_granted_what_they_proved_and_no_more() {
     assert_eq!(counts, told);
 }
 
-const GRANTED_FIELDS: [&str; 9] = [
+const GRANTED_FIELDS: [&str; 12] = [
+    "advisories",
     "agent_id",
     "client_ip_unverified",
     "duration_ms",
     "ek_hash",
     "ek_trust",
     "evidence",
+    "measured",
     "outcome",
     "reason",
+    "secure_boot",
     "vendor",
 ];
 

@@ -151,6 +151,7 @@ fn policy(ek_trust: EkTrust) -> Policy {
         legacy_agents: LegacyAgents::Allow,
         vendors: None,
         pcrs: vec![(Hash::Sha256, (0..8).collect())],
+        state: verify::StatePolicy::default(),
     }
 }
 

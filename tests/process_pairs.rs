@@ -75,6 +75,7 @@ async fn old_agents_attest_to_our_server_and_are_marked() {
             "attestation:credential",
             "ek_cert:verified",
             "vendor:id:00001014",
+            "kind:virtual",
         ];
         assert_eq!(attributes.selector_values[2..], marks);
     }

@@ -114,7 +114,7 @@ async fn every_refusal_has_one_code_one_sentence_one_line_and_one_count() {
     assert_eq!(counts, told);
 }
 
-const REFUSED_FIELDS: [&str; 9] = [
+const REFUSED_FIELDS: [&str; 10] = [
     "client_ip_unverified",
     "detail",
     "duration_ms",
@@ -123,6 +123,7 @@ const REFUSED_FIELDS: [&str; 9] = [
     "evidence",
     "outcome",
     "reason",
+    "secure_boot",
     "vendor",
 ];
 
