@@ -51,15 +51,35 @@ impl Bank {
 
     /// The digest of the parts, one after the other.
     pub fn digest(self, parts: &[&[u8]]) -> Vec<u8> {
-        let mut context = digest::Context::new(match self {
-            Self::Sha256 => &digest::SHA256,
-            Self::Sha384 => &digest::SHA384,
-            Self::Sha512 => &digest::SHA512,
-        });
+        if let [whole] = parts {
+            return digest::digest(self.hash(), whole).as_ref().to_vec();
+        }
+        let mut context = digest::Context::new(self.hash());
         for part in parts {
             context.update(part);
         }
         context.finish().as_ref().to_vec()
+    }
+
+    /// Whether this is the digest of these bytes.
+    pub(crate) fn is_digest(self, digest: &[u8], bytes: &[u8]) -> bool {
+        digest::digest(self.hash(), bytes).as_ref() == digest
+    }
+
+    /// Extends a PCR: its new value is the digest of the old one and of what is extended, each of the bank's size.
+    pub(crate) fn extend(self, value: &mut Vec<u8>, digest: &[u8]) {
+        value.extend_from_slice(digest);
+        let extended = digest::digest(self.hash(), value);
+        value.clear();
+        value.extend_from_slice(extended.as_ref());
+    }
+
+    fn hash(self) -> &'static digest::Algorithm {
+        match self {
+            Self::Sha256 => &digest::SHA256,
+            Self::Sha384 => &digest::SHA384,
+            Self::Sha512 => &digest::SHA512,
+        }
     }
 }
 

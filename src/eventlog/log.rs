@@ -95,7 +95,7 @@ fn digests<'a>(
             "an event has more or fewer digests than the header lists",
         ));
     }
-    let mut found = vec![None; algorithms.len()];
+    let mut found = [None; limits::ALGORITHMS];
     for _ in algorithms {
         let algorithm = reader.u16().ok_or_else(truncated)?;
         let mut listed = algorithms.iter().zip(&mut found);

@@ -80,7 +80,7 @@ impl Measurement<'_> {
 
     /// These bytes are what was measured.
     pub(crate) fn measures(&self, bytes: &[u8]) -> bool {
-        self.bank.digest(&[bytes]) == self.digest
+        self.bank.is_digest(self.digest, bytes)
     }
 
     /// A refusal for this event.

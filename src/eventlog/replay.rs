@@ -126,7 +126,7 @@ fn values(measurements: &Measurements<'_>, startup: u8) -> PcrValues {
         .collect();
     for measurement in &measurements.all {
         if let Some(value) = values.get_mut(&measurement.event.pcr) {
-            *value = bank.digest(&[value, measurement.digest]);
+            bank.extend(value, measurement.digest);
         }
     }
     values

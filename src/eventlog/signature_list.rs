@@ -26,11 +26,11 @@ pub(crate) fn authority(data: &[u8]) -> Option<SignatureEntry> {
                 hash,
             });
         }
-        if subject(signature).is_some() {
-            return Some(certificate(signature));
+        if let Some(subject) = subject(signature) {
+            return Some(certificate(signature, Some(subject)));
         }
     }
-    subject(data).is_some().then(|| certificate(data))
+    subject(data).map(|subject| certificate(data, Some(subject)))
 }
 
 /// One list. Each size in it must fit the others to the byte, or bytes of one part would count as those of another.
@@ -82,7 +82,7 @@ fn entry(kind: &Guid, signature: &[u8]) -> SignatureEntry {
         })
     };
     let known = match *kind {
-        CERT_X509 => Some(certificate(signature)),
+        CERT_X509 => Some(certificate(signature, subject(signature))),
         CERT_SHA256 => hash(SignatureSource::Image),
         CERT_X509_SHA256 => hash(SignatureSource::Certificate),
         _ => None,
@@ -93,10 +93,10 @@ fn entry(kind: &Guid, signature: &[u8]) -> SignatureEntry {
     })
 }
 
-fn certificate(der: &[u8]) -> SignatureEntry {
+fn certificate(der: &[u8], subject: Option<String>) -> SignatureEntry {
     SignatureEntry::Certificate {
         sha256: sha256(der),
-        subject: subject(der),
+        subject,
     }
 }
 
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn authorities_are_certificates_or_hashes_of_images() {
         let der = boot_certificate("Some CA").unwrap();
-        let expected = Some(certificate(&der));
+        let expected = Some(certificate(&der, subject(&der)));
         assert_eq!(authority(&signature_data(&der)), expected);
         assert_eq!(authority(&der), expected, "without an owner");
         let hash = Some(SignatureEntry::Sha256 {

@@ -103,8 +103,11 @@ mod tests {
         for (text, is_one) in [
             (longest.clone(), true),
             (format!("{longest}x"), false),
-            (format!("{}\u{7}", &longest[bell..]), true),
-            (format!("{}\u{7}", &longest[bell - 1..]), false),
+            (format!("{}\u{7}", "x".repeat(limits::TEXT - bell)), true),
+            (
+                format!("{}\u{7}", "x".repeat(limits::TEXT - bell + 1)),
+                false,
+            ),
         ] {
             assert_eq!(utf8(text.as_bytes()).is_some(), is_one, "{text}");
             assert_eq!(utf16(&encode(&text)).is_some(), is_one, "{text}");

@@ -28,8 +28,9 @@ impl Default for Limits {
 /// HTTP/2 streams beyond [`Limits::exchanges`], so that a full house still answers Configure and Shutdown.
 pub(crate) const SPARE_STREAMS: u32 = 64;
 
-/// Bytes of one stream that may be on the way unread, as HTTP/2 has it by default. Larger messages come in pieces.
-pub(crate) const STREAM_WINDOW: u32 = (64 << 10) - 1;
+/// Bytes of one stream that may be on the way unread: most messages as a whole, since waiting half-way for room costs both
+/// sides a turn. Larger messages come in pieces.
+pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
 
 /// The same for all streams together: all exchanges of one connection share it, and none may take it from the others. It
 /// also bounds the small frames that may wait unread, one for each 512 bytes of it: more than there are streams.
