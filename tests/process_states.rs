@@ -2,15 +2,17 @@
 
 use std::fs;
 
-use conformance::{Entry, Measured, Side};
-use evidence::{Hash, Record};
+use conformance::{Entry, Loaded, Measured, Side};
+use evidence::{Hash, Record, Response};
 use plugin::AgentAttributes;
 use softtpm::{BootLog, Prover};
 use tempfile::TempDir;
 use verify::Reason;
 
 use crate::process_grants::machine;
-use crate::process_plugin::{LIMIT, Records, attest, configured, decisions, field, unload};
+use crate::process_plugin::{
+    LIMIT, Records, attest, challenge, configure, configured, decisions, field, unload, verdict,
+};
 
 const HASHES: [Hash; 1] = [Hash::Sha256];
 
@@ -229,4 +231,65 @@ async fn a_record_that_cannot_be_kept_changes_no_verdict() {
     let log = unload(server).await;
     let told = warning(&log, "the evidence of an attestation was not kept").unwrap();
     assert!(field(told, "error").contains("No such file"), "{told:?}");
+}
+
+/// A whole attestation; whether the log came with it, and the selectors.
+async fn exchanged(server: &Loaded, machine: &mut Prover) -> (bool, Vec<String>) {
+    let mut exchange = server.attest(&[]).await.unwrap();
+    let payload = machine.payload().unwrap();
+    exchange.payload(&payload).await;
+    let challenge = challenge(&mut exchange).await.unwrap();
+    let response = machine.answer(&payload, &challenge).unwrap();
+    let Ok(Response::Proof(proof)) = Response::decode(&response) else {
+        panic!("a proof")
+    };
+    exchange.respond(&response).await;
+    let attributes = verdict(&mut exchange).await.unwrap();
+    (proof.log.is_some(), attributes.selector_values)
+}
+
+#[tokio::test]
+async fn a_machine_sends_its_log_once_for_each_boot() {
+    let records = Records::new();
+    let (mut machine, mut other) = (secure(), secure());
+    records.enrol(machine.tpm.ek_hash());
+    records.enrol(other.tpm.ek_hash());
+    let server = configured(Side::Server, &records.enrolment(PROFILE)).await;
+    let (sent, first) = exchanged(&server, &mut machine).await;
+    assert!(sent && first.contains(&"measured:production".to_owned()));
+    assert_eq!(
+        exchanged(&server, &mut machine).await,
+        (false, first.clone())
+    );
+    assert!(exchanged(&server, &mut other).await.0, "each for itself");
+    machine.tpm.extend(8, b"while it runs");
+    assert_eq!(
+        exchanged(&server, &mut machine).await,
+        (true, first.clone())
+    );
+    assert_eq!(exchanged(&server, &mut machine).await, (false, first));
+
+    // It is not remembered in place of a policy.
+    let strict = format!(
+        "profile \"production\" {{ pcr \"8\" {{ values = [\"{}\"] }} }}",
+        "00".repeat(32)
+    );
+    configure(&server, &records.enrolment(&strict)).await;
+    let refused = attest(&server, &mut machine).await.unwrap_err();
+    assert_eq!(refused.message(), Reason::PcrPolicy.to_string());
+    unload(server).await;
+}
+
+#[tokio::test]
+async fn records_are_whole() {
+    let kept = TempDir::new().unwrap();
+    let records = Records::new();
+    let mut machine = secure();
+    records.enrol(machine.tpm.ek_hash());
+    let policy = format!("evidence_path = \"{}\"\n{PROFILE}", kept.path().display());
+    let server = configured(Side::Server, &records.enrolment(&policy)).await;
+    for _ in 0..2 {
+        assert!(exchanged(&server, &mut machine).await.0);
+    }
+    unload(server).await;
 }

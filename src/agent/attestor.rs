@@ -9,9 +9,8 @@ use evidence::{Capability, Challenge, ChallengeExtension, Offer, Transcript, VER
 use plugin::{AgentAttestor, AgentExchange, Core, Plugin, Problem, Purpose, Status};
 
 use crate::config::{LegacyServers, Settings};
-use crate::event_log::EventLog;
 use crate::failure::Failure;
-use crate::worker::{Question, QuoteWanted, Worker};
+use crate::worker::{LogWanted, Question, QuoteWanted, Worker};
 
 /// The node attestor of the agent.
 #[derive(Debug)]
@@ -115,12 +114,15 @@ fn wanted_log(
     settings: &Settings,
     offer: &Offer,
     asked: &ChallengeExtension,
-) -> Result<Option<EventLog>, Failure> {
+) -> Result<Option<LogWanted>, Failure> {
     let extension = offer.extension.as_ref();
     let offered = extension.is_some_and(|offered| offered.evidence.contains(&Capability::Log));
     match &settings.event_log {
         _ if !asked.log => Ok(None),
-        Some(log) if offered => Ok(Some(log.clone())),
+        Some(file) if offered => Ok(Some(LogWanted {
+            file: file.clone(),
+            known_pcrs: asked.known_pcrs,
+        })),
         _ => Err(Failure::LogNotOffered),
     }
 }
@@ -147,12 +149,13 @@ mod tests {
                 max_version: VERSION,
                 evidence,
                 ek_intermediates: Vec::new(),
+                log_sha256: None,
                 boot_id: None,
             }),
         }
     }
 
-    fn challenge(log: bool) -> Vec<u8> {
+    fn challenge(log: bool, known_pcrs: Option<[u8; 32]>) -> Vec<u8> {
         Challenge {
             credential: Credential::from_wire(vec![0, 1, 9], vec![0, 1, 8]).unwrap(),
             extension: Some(ChallengeExtension {
@@ -160,6 +163,7 @@ mod tests {
                 nonce: [3; 32],
                 pcrs: vec![(Hash::Sha256, vec![7])],
                 log,
+                known_pcrs,
             }),
         }
         .encode()
@@ -182,18 +186,22 @@ mod tests {
         ] {
             let settings =
                 Settings::build("example.org", configuration, Purpose::Validate).unwrap();
-            let asking = challenge(asked);
-            let question = attestor.question(&settings, &offer(offered), b"payload", &asking);
-            let outcome = match question {
-                Ok(question) => {
-                    let log = question.quote.unwrap().log;
-                    assert!(log.is_none() || log == settings.event_log);
-                    Some(log.is_some())
-                }
-                Err(Failure::LogNotOffered) => None,
-                Err(other) => panic!("{other:?}"),
-            };
-            assert_eq!(outcome, expect, "{configuration} {asked}");
+            // What the server knows is no wish for a log.
+            for known in [None, Some([4; 32])] {
+                let (offer, asking) = (offer(offered.clone()), challenge(asked, known));
+                let question = attestor.question(&settings, &offer, b"payload", &asking);
+                let outcome = match question.map(|question| question.quote.unwrap().log) {
+                    Ok(Some(log)) => {
+                        assert_eq!(Some(log.file), settings.event_log);
+                        assert_eq!(log.known_pcrs, known);
+                        Some(true)
+                    }
+                    Ok(None) => Some(false),
+                    Err(Failure::LogNotOffered) => None,
+                    Err(other) => panic!("{other:?}"),
+                };
+                assert_eq!(outcome, expect, "{configuration} {asked} {known:?}");
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use evidence::limits;
+use evidence::{Hash, limits};
 
 use crate::failure::Failure;
 
@@ -15,6 +15,17 @@ pub(crate) struct EventLog {
     pub(crate) path: PathBuf,
     /// Whether an operator has named it, and means it to be there.
     is_named: bool,
+}
+
+/// What an offer says of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// Nothing: it cannot be read.
+    Nothing,
+    /// That there is one, with this SHA-256.
+    Log([u8; 32]),
+    /// That there is one. It cannot be sent: who asks for it is told.
+    TooLong,
 }
 
 /// Why there is no log to send.
@@ -56,12 +67,13 @@ impl EventLog {
         })
     }
 
-    /// Whether it goes into the offer: it can be read. Fails where it cannot and should.
-    pub(crate) fn is_offered(&self) -> Result<bool, NoLog> {
-        match self.read_at_most(1) {
-            Ok(_first) => Ok(true),
+    /// What goes into the offer. Fails where it cannot be read and should.
+    pub(crate) fn offered(&self) -> Result<Offered, NoLog> {
+        match self.read() {
+            Ok(log) => Ok(Offered::Log(sha256(&log))),
+            Err(NoLog::TooLong) => Ok(Offered::TooLong),
             Err(error) if self.is_named => Err(error),
-            Err(_kept_back) => Ok(false),
+            Err(_kept_back) => Ok(Offered::Nothing),
         }
     }
 
@@ -145,6 +157,10 @@ impl From<io::Error> for NoLog {
     }
 }
 
+fn sha256(log: &[u8]) -> [u8; 32] {
+    Hash::Sha256.digest(&[log]).try_into().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::{self, Write as _};
@@ -179,13 +195,15 @@ mod tests {
         for size in [1, 100_000, limits::LOG] {
             let content: Vec<u8> = (0..=250).cycle().take(size).collect();
             for log in logs(&directory, &content) {
-                assert!(log.is_offered().unwrap(), "{size}");
+                let digest = Offered::Log(sha256(&content));
+                assert_eq!(log.offered().unwrap(), digest, "{size}");
                 assert_eq!(log.read().unwrap(), content, "{size}");
             }
         }
         for size in [limits::LOG + 1, 2 * limits::LOG] {
             for log in logs(&directory, &vec![1; size]) {
-                assert!(log.is_offered().unwrap(), "only the reader can tell");
+                let offered = log.offered().unwrap();
+                assert_eq!(offered, Offered::TooLong, "the answer will tell");
                 let error = log.read().unwrap_err();
                 assert!(matches!(error, NoLog::TooLong), "{size}: {error}");
                 assert!(error.to_string().contains("720896 bytes"), "{error}");
@@ -213,7 +231,7 @@ mod tests {
     fn files_of_the_kernel_have_no_size_and_are_read_all_the_same() {
         let [log, _] = both(Path::new("/proc/self/status"));
         assert_eq!(fs::metadata(&log.path).unwrap().len(), 0);
-        assert!(log.is_offered().unwrap());
+        assert!(matches!(log.offered().unwrap(), Offered::Log(_)));
         assert!(log.read().unwrap().starts_with(b"Name:"));
     }
 
@@ -237,9 +255,14 @@ mod tests {
             (&empty, false, "empty", "firmware"),
         ] {
             let [kernels, named] = both(path);
-            assert!(!kernels.is_offered().unwrap(), "{}", path.display());
+            assert_eq!(
+                kernels.offered().unwrap(),
+                Offered::Nothing,
+                "{}",
+                path.display()
+            );
             kernels.read().unwrap_err();
-            for error in [named.is_offered().unwrap_err(), named.read().unwrap_err()] {
+            for error in [named.offered().unwrap_err(), named.read().unwrap_err()] {
                 assert_eq!(error.is_absence(), is_absence, "{error}");
                 assert!(error.to_string().contains(text), "{error}");
                 assert!(error.remedy().contains(remedy), "{error}");

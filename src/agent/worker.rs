@@ -7,13 +7,14 @@ use std::thread;
 use std::time::Instant;
 
 use evidence::{
-    Capability, Credential, Evidence, Offer, PcrSelection, Proof, Response, Transcript,
+    Capability, Credential, Evidence, Hash, Offer, PcrBank, PcrSelection, Proof, Response,
+    Transcript, pcr_digest,
 };
 use tokio::sync::oneshot;
 use tpm::Options;
 
 use crate::config::{Settings, TpmSettings};
-use crate::event_log::EventLog;
+use crate::event_log::{EventLog, Offered};
 use crate::failure::Failure;
 
 /// Hands jobs to the thread.
@@ -43,7 +44,28 @@ pub(crate) struct QuoteWanted {
     pub(crate) transcript: Transcript,
     pub(crate) selections: Vec<PcrSelection>,
     /// The boot event log that goes with it.
-    pub(crate) log: Option<EventLog>,
+    pub(crate) log: Option<LogWanted>,
+}
+
+/// The boot event log, and when it may be left out.
+pub(crate) struct LogWanted {
+    pub(crate) file: EventLog,
+    /// SHA-256 of the PCR values with which the server knows what the log proves.
+    pub(crate) known_pcrs: Option<[u8; 32]>,
+}
+
+impl LogWanted {
+    /// Whether the server knows what the log proves with these values.
+    fn is_known(&self, selections: &[PcrSelection], quoted: &[PcrBank]) -> bool {
+        self.known_pcrs.is_some_and(|known| {
+            let values = pcr_digest(Hash::Sha256, selections, quoted);
+            values.is_some_and(|values| values == known)
+        })
+    }
+
+    fn read(&self) -> Result<Vec<u8>, Failure> {
+        self.file.read().map_err(|error| self.file.failure(error))
+    }
 }
 
 impl Worker {
@@ -129,14 +151,20 @@ fn offer(
     settings: &Settings,
     deadline: Instant,
 ) -> Result<Offer, Failure> {
+    let log = match &settings.event_log {
+        Some(log) => log.offered().map_err(|error| log.failure(error))?,
+        None => Offered::Nothing,
+    };
     let mut evidence = vec![Capability::Quote];
-    if let Some(log) = &settings.event_log
-        && log.is_offered().map_err(|error| log.failure(error))?
-    {
+    if log != Offered::Nothing {
         evidence.push(Capability::Log);
     }
     let parts = attestor(opened, settings, deadline)?.offer();
-    Ok(parts.into_offer(evidence, boot_id()))
+    let mut offer = parts.into_offer(evidence, boot_id());
+    if let (Offered::Log(sha256), Some(extension)) = (log, &mut offer.extension) {
+        extension.log_sha256 = Some(sha256);
+    }
+    Ok(offer)
 }
 
 fn answer(
@@ -150,11 +178,17 @@ fn answer(
         let secret = attestor.activate(&question.credential, deadline)?;
         return Ok(Response::Secret(secret));
     };
-    // First, so that the TPM does not work in vain. The firmware's log does not grow any more.
-    let log = wanted.log.as_ref().map(contents).transpose()?;
+    // First where it is needed for certain, so that the TPM does not work in vain. The firmware's log does not grow any more.
+    let certain = wanted.log.as_ref().filter(|log| log.known_pcrs.is_none());
+    let mut log = certain.map(LogWanted::read).transpose()?;
     let secret = attestor.activate(&question.credential, deadline)?;
     let binding = secret.quote_binding(&wanted.transcript);
     let quoted = attestor.quote(&binding, &wanted.selections, deadline)?;
+    if let (None, Some(asked)) = (&log, &wanted.log)
+        && !asked.is_known(&wanted.selections, &quoted.pcrs)
+    {
+        log = Some(asked.read()?);
+    }
     let evidence = Evidence {
         quote: quoted.signed.attest,
         signature: quoted.signed.signature,
@@ -168,10 +202,6 @@ fn answer(
         log,
         proof,
     }))
-}
-
-fn contents(log: &EventLog) -> Result<Vec<u8>, Failure> {
-    log.read().map_err(|error| log.failure(error))
 }
 
 /// The open TPM; another one when the settings name another.

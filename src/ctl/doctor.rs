@@ -7,7 +7,7 @@ use crate::cli::{TpmArguments, TrustArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Report, columns};
-use crate::{doctor_host, doctor_tpm};
+use crate::{doctor_host, doctor_log, doctor_tpm};
 
 /// Looks at everything that it can reach.
 ///
@@ -18,6 +18,7 @@ pub(crate) fn examine(tpm: &TpmArguments, trust: &TrustArguments) -> Result<Diag
     let trust = Trust::load(trust)?;
     let mut findings = doctor_host::findings();
     findings.extend(doctor_tpm::findings(tpm, &trust)?);
+    findings.extend(doctor_log::findings(&tpm.device));
     Ok(Diagnosis::of(findings))
 }
 

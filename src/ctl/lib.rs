@@ -30,6 +30,7 @@ mod cli;
 mod description;
 mod doctor;
 mod doctor_host;
+mod doctor_log;
 mod doctor_tpm;
 mod elf;
 mod eventlog_claims;

@@ -1,6 +1,7 @@
 //! The judgement over a log: does it lead to the quoted PCRs, and what does it then prove?
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::measurement::Measurements;
 use crate::quirk::Tolerance;
@@ -40,7 +41,7 @@ pub fn appraise(
     Ok(BootClaims {
         bank,
         firmware_version: firmware_version::claim(&measurements),
-        secure_boot,
+        secure_boot: Arc::new(secure_boot),
         images: images::boot_images(&measurements, has_left),
         drivers: images::drivers(&measurements),
         option_rom_events: images::option_rom_events(&measurements),

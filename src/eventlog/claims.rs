@@ -1,6 +1,7 @@
 //! What a log proves about a boot: each claim is bound to a quoted PCR by a digest, or says that it is a hint.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::{Bank, Quirk};
 
@@ -15,7 +16,7 @@ pub struct BootClaims {
     /// The firmware's version as it says itself (EV_S_CRTM_VERSION), if there is one.
     pub firmware_version: Option<String>,
     /// The Secure Boot policy, of PCR 7.
-    pub secure_boot: SecureBoot,
+    pub secure_boot: Arc<SecureBoot>,
     /// Images that the firmware or a loader started, in the order of the log: all that was measured into PCR 4 but its
     /// separator and short texts, whatever types the events claim. None unless the log shows, in PCR 4, that a boot option
     /// was tried and, in PCR 5, that the boot services were left (rule M11).

@@ -147,8 +147,8 @@ fn an_authority_can_be_added_and_not_be_taken_away() {
     let before_exit = exit(&boot);
     move_last(&mut boot, before_exit);
     let claims = honest(&boot).unwrap();
-    let used = claims.secure_boot.authorities;
-    let own = honest(&sample()).unwrap().secure_boot.authorities;
+    let used = claims.secure_boot.authorities.clone();
+    let own = honest(&sample()).unwrap().secure_boot.authorities.clone();
     assert_eq!(used[..own.len()], own);
     assert_eq!(used.len(), own.len() + 1);
     assert_eq!(at, boot.entries.len() - 1);

@@ -308,7 +308,7 @@ fn lists_have_what_the_variables_have() {
     ];
     let data = variable_data(IMAGE_SECURITY_DATABASE, "dbx", &lists.concat());
     log.entries[at].rewrite(&data);
-    let dbx = honest(&log).unwrap().secure_boot.dbx;
+    let dbx = honest(&log).unwrap().secure_boot.dbx.clone();
     let fingerprints: Vec<_> = dbx
         .iter()
         .map(|entry| entry.fingerprint().to_vec())

@@ -27,6 +27,9 @@ pub struct ChallengeExtension {
     pub pcrs: Vec<(Hash, Vec<u8>)>,
     /// Whether the boot event log is to come with the quote.
     pub log: bool,
+    /// SHA-256 of the values of [`ChallengeExtension::pcrs`], in this order, ascending in each bank, with which the server
+    /// knows what the log proves: with these the log may be left out.
+    pub known_pcrs: Option<[u8; 32]>,
 }
 
 impl ChallengeExtension {
@@ -46,6 +49,7 @@ impl fmt::Debug for ChallengeExtension {
             .field("version", &self.version)
             .field("pcrs", &self.pcrs)
             .field("log", &self.log)
+            .field("known_pcrs", &self.known_pcrs.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -93,6 +97,7 @@ impl Challenge {
                     })
                     .collect(),
                 log: extension.log,
+                known_pcrs: extension.known_pcrs.map(|digest| base64(&digest)),
             }),
         };
         serde_json::to_vec(&message).unwrap_or_default()
@@ -100,7 +105,7 @@ impl Challenge {
 }
 
 fn decode_extension(object: &Object<'_>) -> Result<ChallengeExtension, Malformed> {
-    let members = Members::new(object, &["version", "nonce", "pcrs", "log"])?;
+    let members = Members::new(object, &["version", "nonce", "pcrs", "log", "known_pcrs"])?;
     let nonce = members
         .bytes("nonce", limits::NONCE)?
         .ok_or(Malformed::Value)?;
@@ -113,6 +118,7 @@ fn decode_extension(object: &Object<'_>) -> Result<ChallengeExtension, Malformed
             .map(decode_bank)
             .collect::<Result<_, _>>()?,
         log: members.flag("log")?.unwrap_or_default(),
+        known_pcrs: members.sha256("known_pcrs")?,
     })
 }
 
@@ -164,6 +170,8 @@ struct ExtensionMessage<'a> {
     /// Left out where it is false: so it was before there was one.
     #[serde(skip_serializing_if = "is_false")]
     log: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known_pcrs: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -192,6 +200,7 @@ mod tests {
                 nonce: [5; 32],
                 pcrs: vec![(Hash::Sha256, vec![0, 7])],
                 log: true,
+                known_pcrs: Some([6; 32]),
             }),
         }
     }
@@ -214,8 +223,7 @@ mod tests {
     #[test]
     fn a_challenge_shows_no_byte_of_its_nonce() {
         let shown = format!("{:?}", challenge().extension);
-        let expected =
-            "Some(ChallengeExtension { version: 1, pcrs: [(Sha256, [0, 7])], log: true, .. })";
+        let expected = "Some(ChallengeExtension { version: 1, pcrs: [(Sha256, [0, 7])], log: true, known_pcrs: true, .. })";
         assert_eq!(shown, expected);
     }
 
@@ -245,6 +253,8 @@ mod tests {
             ("\"nonce\"", "\"Nonce\":\"\",\"nonce\""),
             ("\"log\"", "\"Log\":true,\"log\""),
             ("\"log\":true", "\"log\":1"),
+            ("\"known_pcrs\"", "\"Known_pcrs\":\"\",\"known_pcrs\""),
+            ("BgYG", "BgY"),
             ("\"pcrs\":[{", "\"PCRs\":[],\"pcrs\":[{"),
             ("\"hash\"", "\"Hash\":\"\",\"hash\""),
             ("\"pcrs\":[0", "\"PCRs\":[],\"pcrs\":[0"),
@@ -270,7 +280,7 @@ mod tests {
         };
         let text = String::from_utf8(asking(true).encode()).unwrap();
         let member = ",\"log\":true";
-        assert!(text.ends_with(&format!("{member}}}}}")), "{text}");
+        assert!(text.contains(member), "{text}");
         // Without it a challenge is, byte for byte, as it was before there was a log to ask for.
         let without = text.replace(member, "");
         assert_eq!(asking(false).encode(), without.as_bytes());
@@ -286,6 +296,36 @@ mod tests {
             let text = text.replace(member, written);
             assert_eq!(Challenge::decode(text.as_bytes()), expect, "{written}");
         }
+    }
+
+    #[test]
+    fn known_values_are_told_by_32_bytes_in_base64_or_not_at_all() {
+        let text = String::from_utf8(challenge().encode()).unwrap();
+        let member = known(&base64(&[6; 32]));
+        assert!(text.ends_with(&format!("{member}}}}}")), "{text}");
+        let mut none = challenge();
+        none.extension.as_mut().unwrap().known_pcrs = None;
+        // Without it a challenge is, byte for byte, as it was before anything was known.
+        assert_eq!(none.encode(), text.replace(&member, "").as_bytes());
+        for (written, expect) in [
+            (member.clone(), Ok(challenge())),
+            (String::new(), Ok(none.clone())),
+            (",\"known_pcrs\":null".into(), Ok(none)),
+            (known(&base64(&[6; 31])), Err(Malformed::Value)),
+            (known(&base64(&[6; 33])), Err(Malformed::TooLong)),
+            (known(""), Err(Malformed::Value)),
+            (known(&"06".repeat(32)), Err(Malformed::TooLong)),
+            (known(&"-".repeat(44)), Err(Malformed::Value)),
+            (",\"known_pcrs\":true".into(), Err(Malformed::Value)),
+            (",\"known_pcrs\":[]".into(), Err(Malformed::Value)),
+        ] {
+            let changed = text.replace(&member, &written);
+            assert_eq!(Challenge::decode(changed.as_bytes()), expect, "{written}");
+        }
+    }
+
+    fn known(value: &str) -> String {
+        format!(",\"known_pcrs\":\"{value}\"")
     }
 
     #[test]

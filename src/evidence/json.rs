@@ -75,6 +75,12 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// A SHA-256 in base64.
+    pub(crate) fn sha256(&self, key: &str) -> Result<Option<[u8; 32]>, Malformed> {
+        let digest = self.bytes(key, 32)?.map(<[u8; 32]>::try_from);
+        digest.transpose().map_err(|_short| Malformed::Value)
+    }
+
     pub(crate) fn number(&self, key: &str) -> Result<Option<u32>, Malformed> {
         match self.object.get(key) {
             None | Some(Json::Null) => Ok(None),

@@ -56,6 +56,8 @@ pub struct OfferExtension {
     pub evidence: Vec<Capability>,
     /// DER certificates between the EK certificate and an anchor, from the TPM's own storage.
     pub ek_intermediates: Vec<Vec<u8>>,
+    /// SHA-256 of the boot event log, so that a server which has judged it need not ask for it again.
+    pub log_sha256: Option<[u8; 32]>,
     /// The kernel's id of this boot, for the server's records; proves nothing.
     pub boot_id: Option<String>,
 }
@@ -119,6 +121,7 @@ impl Offer {
                     .iter()
                     .map(|der| base64(der))
                     .collect(),
+                log_sha256: extension.log_sha256.map(|digest| base64(&digest)),
                 boot_id: extension.boot_id.as_deref(),
             }),
         };
@@ -207,6 +210,7 @@ fn decode_extension(object: &Object<'_>) -> Result<OfferExtension, Malformed> {
         "max_version",
         "evidence",
         "ek_intermediates",
+        "log_sha256",
         "boot_id",
     ];
     let members = Members::new(object, &known)?;
@@ -223,6 +227,7 @@ fn decode_extension(object: &Object<'_>) -> Result<OfferExtension, Malformed> {
             .iter()
             .map(|value| value.bytes(limits::PAYLOAD))
             .collect::<Result<_, _>>()?,
+        log_sha256: members.sha256("log_sha256")?,
         boot_id: members.text("boot_id", limits::TEXT)?.map(str::to_owned),
     })
 }
@@ -264,6 +269,8 @@ struct ExtensionMessage<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ek_intermediates: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    log_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     boot_id: Option<&'a str>,
 }
 
@@ -293,6 +300,7 @@ mod tests {
                 max_version: 2,
                 evidence: vec![Capability::Quote, Capability::Log],
                 ek_intermediates: vec![vec![7; 9]],
+                log_sha256: Some([8; 32]),
                 boot_id: Some("boot".into()),
             }),
         }
@@ -356,6 +364,7 @@ mod tests {
                 "\"ek_intermediates\"",
                 "\"EK_intermediates\":[],\"ek_intermediates\"",
             ),
+            ("\"log_sha256\"", "\"Log_sha256\":\"\",\"log_sha256\""),
             ("\"boot_id\"", "\"Boot_id\":\"\",\"boot_id\""),
         ] {
             assert!(text.contains(from), "{from}");
@@ -405,6 +414,37 @@ mod tests {
         let evidence = decoded.extension.unwrap().evidence;
         let known = [Capability::Quote, Capability::Log];
         assert_eq!(evidence, [&[Capability::Unknown][..], &known].concat());
+    }
+
+    #[test]
+    fn a_log_s_digest_is_32_bytes_in_base64_or_absent() {
+        let text = String::from_utf8(offer().encode()).unwrap();
+        let written = base64(&[8; 32]);
+        let member = format!("\"log_sha256\":\"{written}\",");
+        assert!(text.contains(&member), "{text}");
+        let mut none = offer();
+        none.extension.as_mut().unwrap().log_sha256 = None;
+        // Without it an offer is, byte for byte, as it was before there was one.
+        assert_eq!(none.encode(), text.replace(&member, "").as_bytes());
+        for (written, expect) in [
+            (member.clone(), Ok(offer())),
+            (String::new(), Ok(none.clone())),
+            ("\"log_sha256\":null,".into(), Ok(none)),
+            (digest(&base64(&[8; 31])), Err(Malformed::Value)),
+            (digest(&base64(&[8; 33])), Err(Malformed::TooLong)),
+            (digest(""), Err(Malformed::Value)),
+            (digest(&"08".repeat(32)), Err(Malformed::TooLong)),
+            (digest(&written.replace('=', "")), Err(Malformed::Value)),
+            (digest(&"-".repeat(44)), Err(Malformed::Value)),
+            ("\"log_sha256\":8,".into(), Err(Malformed::Value)),
+        ] {
+            let changed = text.replace(&member, &written);
+            assert_eq!(Offer::decode(changed.as_bytes()), expect, "{written}");
+        }
+    }
+
+    fn digest(value: &str) -> String {
+        format!("\"log_sha256\":\"{value}\",")
     }
 
     #[test]

@@ -21,6 +21,7 @@ fn offer() -> Offer {
             max_version: 1,
             evidence: vec![Capability::Quote],
             ek_intermediates: Vec::new(),
+            log_sha256: None,
             boot_id: None,
         }),
     }
@@ -34,6 +35,7 @@ fn challenge(pcrs: Vec<u8>) -> Challenge {
             nonce: [5; 32],
             pcrs: vec![(Hash::Sha256, pcrs)],
             log: false,
+            known_pcrs: None,
         }),
     }
 }

@@ -57,9 +57,19 @@ impl Secret {
     /// The proof of a response: HMAC-SHA256(secret, "proof" ‖ T ‖ SHA-256(evidence) ‖
     /// SHA-256(log)), over decoded bytes, empty where absent.
     pub fn proof(&self, transcript: &Transcript, evidence: &[u8], log: &[u8]) -> [u8; 32] {
-        let evidence = Hash::Sha256.digest(&[evidence]);
         let log = Hash::Sha256.digest(&[log]);
-        self.hmac(&[b"proof", &transcript.0, &evidence, &log])
+        self.proof_of(transcript, evidence, &log)
+    }
+
+    /// The same, by the SHA-256 of the log.
+    pub fn proof_of(
+        &self,
+        transcript: &Transcript,
+        evidence: &[u8],
+        log_sha256: &[u8],
+    ) -> [u8; 32] {
+        let evidence = Hash::Sha256.digest(&[evidence]);
+        self.hmac(&[b"proof", &transcript.0, &evidence, log_sha256])
     }
 
     fn hmac(&self, parts: &[&[u8]]) -> [u8; 32] {

@@ -131,7 +131,7 @@ pub const SCHEMA: Schema = Schema {
             name: "evidence_path",
             kind: Kind::Text,
             default: "none: nothing is kept",
-            doc: "Directory, which must exist, in which the server keeps what machines sent that are trusted: for each its last attestation, `<EK hash>.json`, and the last before it with other PCR values, `<EK hash>.previous.json`. `tpm-attestor` shows, compares and judges them again. For the server's account alone.",
+            doc: "Directory, which must exist, in which the server keeps what machines sent that are trusted, their boot event logs each time: for each its last attestation, `<EK hash>.json`, and the last before it with other PCR values, `<EK hash>.previous.json`. `tpm-attestor` shows, compares and judges them again. For the server's account alone.",
         },
         Key {
             name: "mode",

@@ -1,7 +1,7 @@
 //! The attestation handler: every await is visible, every decision is a pure call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use evidence::{EkHash, Record, Secret, limits};
@@ -12,7 +12,9 @@ use plugin::{
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use verify::{Attested, Enrolment, Grant, Pending, Reason, Rejection, Request, decide, is_trusted};
+use verify::{
+    Attested, Enrolment, Grant, KnownBoots, Pending, Reason, Rejection, Request, decide, is_trusted,
+};
 
 use crate::config::Settings;
 use crate::decision::Decision;
@@ -26,6 +28,7 @@ pub struct Attestor {
     metrics: Metrics,
     room: Room,
     verifiers: Arc<Semaphore>,
+    known: Mutex<KnownBoots>,
 }
 
 impl Attestor {
@@ -37,6 +40,7 @@ impl Attestor {
             metrics,
             room: Room::default(),
             verifiers,
+            known: Mutex::new(KnownBoots::new(KNOWN_BOOTS)),
         }
     }
 
@@ -73,7 +77,27 @@ impl Attestor {
             keep(Arc::clone(settings), attested.ek_hash(), record).await;
         }
         decision.found(&attested);
+        if verdict.is_ok() {
+            self.remember(&attested);
+        }
         verdict
+    }
+
+    /// A machine whose boot is known may leave its log out, unless records are kept: these are to be whole.
+    fn knowing(&self, settings: &Settings, request: Request) -> Request {
+        match self.known.lock() {
+            Ok(mut known) if settings.records.is_none() => request.knowing(&mut known),
+            // After a panic while it was held, what it holds is not relied on.
+            _ => request,
+        }
+    }
+
+    fn remember(&self, attested: &Attested) {
+        if let Some((log, boot)) = attested.known_boot()
+            && let Ok(mut known) = self.known.lock()
+        {
+            known.remember(attested.ek_hash(), *log, boot.clone());
+        }
     }
 
     async fn begin(
@@ -83,6 +107,7 @@ impl Attestor {
     ) -> Result<(Vec<u8>, Pending), Rejection> {
         let anchors = settings.anchors();
         let request = here(|| Request::read(payload, &settings.policy))?;
+        let request = self.knowing(&settings, request);
         let is_costly = request.is_costly(&anchors);
         let work = move || {
             let mut entropy = SystemEntropy::new();
@@ -252,6 +277,9 @@ impl Settings {
         }
     }
 }
+
+/// Machines whose boots are remembered, a few KiB each: they need not send their log at every attestation.
+const KNOWN_BOOTS: usize = 1024;
 
 /// A panic is our own fault, and ends this attestation alone.
 fn here<T>(work: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {

@@ -47,6 +47,7 @@ impl SoftTpm {
                 max_version: VERSION,
                 evidence: [Capability::Quote].into_iter().chain(log).collect(),
                 ek_intermediates: Vec::new(),
+                log_sha256: self.log.as_deref().and_then(sha256),
                 boot_id: Some("7d9e9b1c-8f4e-4a57-9d0b-0f6c2b6a4c11".to_owned()),
             }),
         })
@@ -97,6 +98,10 @@ fn creation_data(parent: &Parent, name_alg: Hash) -> Result<Vec<u8>, TpmError> {
         .sized(&parent_qualified)
         .sized(&[])
         .finish())
+}
+
+fn sha256(bytes: &[u8]) -> Option<[u8; 32]> {
+    Hash::Sha256.digest(&[bytes]).try_into().ok()
 }
 
 #[cfg(test)]

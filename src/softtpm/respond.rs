@@ -1,6 +1,8 @@
 //! The answer of an honest agent to a challenge, with a place for a lie at each step.
 
-use evidence::{Challenge, Evidence, PcrSelection, Proof, Response, Secret, Transcript};
+use evidence::{
+    Challenge, Evidence, Hash, PcrSelection, Proof, Response, Secret, Transcript, pcr_digest,
+};
 
 use crate::lies::{Answer, Seen};
 use crate::{Lies, SoftTpm, TpmError, witness};
@@ -38,7 +40,11 @@ impl SoftTpm {
                 let binding = secret.quote_binding(&transcript);
                 witness::tell("a quote's binding", &binding);
                 let evidence = self.evidence(&binding, extension.selections(), lies)?;
-                let mut log = self.log.clone().filter(|_log| extension.log);
+                let values = pcr_digest(Hash::Sha256, &extension.selections(), &self.pcrs);
+                let known = extension.known_pcrs.map(Vec::from);
+                let is_known = known.is_some() && known == values;
+                let mut log = self.log.clone();
+                log = log.filter(|_log| extension.log && !is_known);
                 lies.tell_log(&mut log);
                 Response::Proof(prove(&secret, &transcript, &evidence, log, lies))
             }
@@ -124,6 +130,7 @@ mod tests {
         let seed = vec![1; profile.hash.size()];
         let credential = Credential::make(tpm.ek_key(), profile, &name, &secret, &seed).unwrap();
         let extension = extension.map(|log| ChallengeExtension {
+            known_pcrs: None,
             version: 1,
             nonce: [3; 32],
             pcrs: vec![(Hash::Sha256, vec![0, 7]), (Hash::Sha384, vec![4])],

@@ -89,6 +89,7 @@ impl OfferParts {
                 max_version: VERSION,
                 evidence,
                 ek_intermediates: self.intermediates,
+                log_sha256: None,
                 boot_id,
             }),
         }

@@ -1,6 +1,7 @@
 //! The boot event log of a machine that proved itself: believed, refused or absent.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use eventlog::{Bank, BootClaims, EventLog, LogReason, PcrValues, Quirk, Refusal};
 use evidence::{Hash, PcrBank};
@@ -11,7 +12,7 @@ use crate::{Reason, Rejection};
 #[derive(Debug, Clone)]
 pub enum Boot {
     /// It leads to the quoted PCRs, and this is what it proves.
-    Verified(Box<BootClaims>),
+    Verified(Arc<BootClaims>),
     /// It does not. Who needs it refuses the machine for this.
     Refused(Rejection),
     /// None came.
@@ -24,7 +25,7 @@ impl Boot {
     /// PFP 1.06, section 10: the quote covers the PCRs of one bank, the one that the operator chose.
     pub(crate) fn judge(log: &[u8], banks: &[PcrBank], tolerated: &BTreeSet<Quirk>) -> Self {
         match claims(log, banks, tolerated) {
-            Ok(claims) => Self::Verified(Box::new(claims)),
+            Ok(claims) => Self::Verified(Arc::new(claims)),
             Err(rejection) => Self::Refused(rejection),
         }
     }

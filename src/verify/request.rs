@@ -12,6 +12,7 @@ use crate::chain::{CertifiedEk, ChainOptions};
 use crate::creation::check_creation;
 use crate::entropy::{Entropy, fresh};
 use crate::key::{parse_public_key, sound_key};
+use crate::known_boot::{KnownBoot, KnownBoots};
 use crate::policy::{EkKind, EkTrust, LegacyAgents, Policy};
 use crate::session::{Certification, Expected, Pending, is_costly};
 use crate::{Reason, Rejection, TpmDescription};
@@ -24,6 +25,7 @@ pub struct Request {
     generation: Generation,
     ek: SubjectKey,
     certificate: Option<EkCertificate>,
+    known: Option<KnownBoot>,
 }
 
 /// Reads and judges an offer and makes the challenge: [`Request::read`] and [`Request::begin`].
@@ -51,7 +53,17 @@ impl Request {
             generation,
             ek,
             certificate,
+            known: None,
         })
+    }
+
+    /// The same, with what is known of the machine's boot: it need not send a log that was judged before.
+    #[must_use]
+    pub fn knowing(mut self, boots: &mut KnownBoots) -> Self {
+        let offered = self.offer.extension.as_ref();
+        let log = offered.and_then(|offer| offer.log_sha256);
+        self.known = log.and_then(|log| boots.of(&self.ek.ek_hash(), &log));
+        self
     }
 
     /// Whether judging it may take many times as long as it takes for most machines: the peer chose
@@ -93,7 +105,11 @@ impl Request {
         };
         let bytes = challenge.encode();
         let expected = Expected::of(&challenge, policy, &self.payload, &bytes);
-        let pending = self.pending(ak, certification, secret, expected, policy);
+        let mut pending = self.pending(ak, certification, secret, expected, policy);
+        let tells = |asked: &ChallengeExtension| asked.known_pcrs.is_some();
+        if challenge.extension.as_ref().is_some_and(tells) {
+            pending.known = self.known;
+        }
         Ok((bytes, pending))
     }
 
@@ -125,9 +141,12 @@ impl Request {
             first.sort_unstable();
             first.dedup();
         }
+        let known = self.known.as_ref().filter(|_| log);
+        let known = known.filter(|known| known.is_judged_by(&policy.state.tolerated));
         ChallengeExtension {
             version: VERSION,
             nonce,
+            known_pcrs: known.map(KnownBoot::values),
             pcrs,
             log,
         }
@@ -150,6 +169,7 @@ impl Request {
             secret,
             expected,
             tolerated: policy.state.tolerated.clone(),
+            known: None,
         }
     }
 

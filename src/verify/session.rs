@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use eventlog::Quirk;
 use evidence::{
-    Challenge, Curve, EkHash, Evidence, Hash, Malformed, Name, Response, Secret, SubjectKey,
-    Transcript,
+    Challenge, Curve, EkHash, Evidence, Hash, Malformed, Name, PcrBank, Response, Secret,
+    SubjectKey, Transcript,
 };
 use subtle::ConstantTimeEq;
 
@@ -13,6 +13,7 @@ use crate::attestation_key::AttestationKey;
 use crate::boot::Boot;
 use crate::chain::CertifiedEk;
 use crate::denials::Presented;
+use crate::known_boot::KnownBoot;
 use crate::policy::Policy;
 use crate::quote::Quoted;
 use crate::{Reason, Rejection};
@@ -27,6 +28,7 @@ pub struct Pending {
     pub(crate) secret: Secret,
     pub(crate) expected: Expected,
     pub(crate) tolerated: BTreeSet<Quirk>,
+    pub(crate) known: Option<KnownBoot>,
 }
 
 /// A machine that has proved that it holds the EK and the AK, now. Only [`Pending::finish`] makes
@@ -39,6 +41,7 @@ pub struct Attested {
     ak_name: Name,
     method: Method,
     boot: Boot,
+    known: Option<([u8; 32], KnownBoot)>,
 }
 
 /// What became of the EK certificate.
@@ -83,10 +86,10 @@ impl Pending {
             Malformed::TooLong => Reason::ResponseTooLarge,
             _ => Reason::MalformedResponse,
         })?;
-        let (method, boot) = match (&self.expected, response) {
+        let (method, boot, known) = match (&self.expected, response) {
             (Expected::Secret, Response::Secret(secret)) => {
                 self.check_secret(secret.expose())?;
-                (Method::Credential, Boot::Absent)
+                (Method::Credential, Boot::Absent, None)
             }
             (
                 Expected::Proof {
@@ -96,12 +99,22 @@ impl Pending {
                 },
                 Response::Proof(proof),
             ) => {
-                let evidence = self.check_proof(transcript, &proof)?;
-                let log = check_log(proof.log.as_deref(), *log)?;
+                let log_sha256 = sha256(proof.log.as_deref().unwrap_or_default());
+                let evidence = self.check_proof(transcript, &proof, &log_sha256)?;
+                if proof.log.is_some() && !*log {
+                    return Err(Reason::UnsolicitedEvidence.into());
+                }
                 let binding = self.secret.quote_binding(transcript);
                 let quoted = Quoted::check(evidence, &self.ak, &binding, pcrs)?;
-                let boot = log.map(|log| Boot::judge(log, quoted.banks(), &self.tolerated));
-                (Method::Quote(quoted), boot.unwrap_or(Boot::Absent))
+                let boot = self.boot(proof.log.as_deref(), *log, quoted.banks())?;
+                let known = match (&boot, &proof.log) {
+                    (Boot::Verified(claims), Some(_)) => {
+                        KnownBoot::new(pcrs, quoted.banks(), &self.tolerated, claims)
+                    }
+                    _ => None,
+                };
+                let known = known.map(|known| (log_sha256, known));
+                (Method::Quote(quoted), boot, known)
             }
             _ => return Err(Reason::MalformedResponse.into()),
         };
@@ -112,6 +125,7 @@ impl Pending {
             ak_name: self.ak.name().clone(),
             method,
             boot,
+            known,
         })
     }
 
@@ -146,13 +160,26 @@ impl Pending {
         &self,
         transcript: &Transcript,
         proof: &evidence::Proof,
+        log_sha256: &[u8; 32],
     ) -> Result<Evidence, Reason> {
-        let log = proof.log.as_deref().unwrap_or_default();
-        let expected = self.secret.proof(transcript, &proof.evidence, log);
+        let expected = self
+            .secret
+            .proof_of(transcript, &proof.evidence, log_sha256);
         if !bool::from(expected.ct_eq(&proof.proof)) {
             return Err(Reason::ProofMismatch);
         }
         Evidence::decode(&proof.evidence).map_err(|_bad| Reason::MalformedResponse)
+    }
+
+    /// The log comes if it was asked for: an agent that offered one has it. It may be left out where the quoted values are
+    /// those of a boot that is known, which is for the quote to show and not for the agent to say.
+    fn boot(&self, log: Option<&[u8]>, wanted: bool, banks: &[PcrBank]) -> Result<Boot, Reason> {
+        let known = || self.known.as_ref().and_then(|known| known.claims(banks));
+        match log {
+            Some(log) => Ok(Boot::judge(log, banks, &self.tolerated)),
+            None if !wanted => Ok(Boot::Absent),
+            None => known().map(Boot::Verified).ok_or(Reason::EventlogMissing),
+        }
     }
 }
 
@@ -186,6 +213,11 @@ impl Attested {
     pub fn boot(&self) -> &Boot {
         &self.boot
     }
+
+    /// The SHA-256 of the log that came and was believed, and what is to be remembered of it.
+    pub fn known_boot(&self) -> Option<&([u8; 32], KnownBoot)> {
+        self.known.as_ref()
+    }
 }
 
 impl Expected {
@@ -202,13 +234,8 @@ impl Expected {
     }
 }
 
-/// The log comes if it was asked for, and only then: an agent that offered one has it.
-fn check_log(log: Option<&[u8]>, wanted: bool) -> Result<Option<&[u8]>, Reason> {
-    match (log, wanted) {
-        (Some(_), false) => Err(Reason::UnsolicitedEvidence),
-        (None, true) => Err(Reason::EventlogMissing),
-        (log, _) => Ok(log),
-    }
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Hash::Sha256.digest(&[bytes]).try_into().unwrap_or_default()
 }
 
 /// Bytes of a response that is judged where it comes in: more than most machines' logs.

@@ -311,6 +311,7 @@ pub(crate) mod seeds {
         "anchor \"00\" {\n  vendors = [\"IFX\", \"STM\"]\n}\nanchor 01 { waive = [] }\n/* c */ // d\n",
         "mode = \"monitor\"\nadvisory \"a\" { to = \"7.84\" }\nadvisory \"a\" { from = \"9\" }\nprofile \"p\" {\n\
          firmware \"any\" { from = \"7.1\" to = \"7.9\" }\n  option_roms = \"deny\"\n  secure_boot = true\n\
+         pcr \"9\" { values = [\"00000000000000000000000000000000000000000000000000000000000000aa\"] }\n\
          command_line { forbid = [\"init=*\"] }\n}\n",
         "{\"profile\": {\"p\": {\"pcr\": {\"7\": {\"values\": [\"00000000000000000000000000000000000000000000000000000000000000aa\"]}}}}, \
          \"pcr_selectors\": [11], \"extra_selectors\": [\"model\"], \"tolerate\": []}",

@@ -70,6 +70,7 @@ fn offer(mut parts: Parts<'_>) -> Offer {
                 Vec::new()
             },
             ek_intermediates: (0..shape >> 5).map(|_| part()).collect(),
+            log_sha256: None,
             boot_id: None,
         }),
     }

@@ -59,11 +59,9 @@ impl Options {
     /// What cargo builds the tests with that judge every mutant.
     pub(crate) fn unit_tests(&self) -> &'static [&'static str] {
         // Those of what the server alone runs are the last.
-        let others = UNIT_TESTS.len() - 4;
-        if self.processes {
-            &UNIT_TESTS
-        } else {
-            &UNIT_TESTS[..others]
+        match UNIT_TESTS.split_last_chunk::<4>() {
+            Some((others, _)) if !self.processes => others,
+            _ => &UNIT_TESTS,
         }
     }
 

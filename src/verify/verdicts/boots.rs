@@ -8,8 +8,9 @@ use softtpm::{BootLog, KeyKind, Lies, Prover, SoftTpm, boot_certificate};
 
 use super::{attest, old_agent, policy, prover};
 use crate::{
-    Attested, Boot, Denials, Enrolment, Grant, Mode, OptionalSelector, OptionalSelectors, Policy,
-    Profile, Reason, Rejection, Requirement, StatePolicy, decide,
+    Attested, Boot, Denials, Enrolment, Grant, KnownBoots, Mode, OptionalSelector,
+    OptionalSelectors, Policy, Profile, Reason, Rejection, Request, Requirement, StatePolicy,
+    decide,
 };
 
 const HASHES: [Hash; 2] = [Hash::Sha256, Hash::Sha384];
@@ -458,4 +459,116 @@ fn monitoring_tells_what_a_log_lacks() {
         Reason::SecureBootDisabled
     );
     assert!(grant.selectors().contains(&"secure_boot:off".to_owned()));
+}
+
+/// Attests twice to a server that remembers, with a change of the machine between; what the second answer held, and what came
+/// of it.
+fn again(change: impl Fn(&mut Prover), policies: [&Policy; 2]) -> (bool, Result<Attested, Reason>) {
+    let mut known = KnownBoots::new(4);
+    let mut machine = prover(booted(&sample()));
+    let nobody = crate::Anchors::default();
+    let mut round = |machine: &mut Prover, policy: &Policy| {
+        let payload = machine.payload().unwrap();
+        let request = Request::read(payload.clone(), policy).unwrap();
+        let request = request.knowing(&mut known);
+        let begun = request.begin(policy, &nobody, 0, &mut super::Counter(0));
+        let (challenge, pending) = begun.unwrap();
+        let asked = evidence::Challenge::decode(&challenge).unwrap().extension;
+        assert!(asked.is_some_and(|asked| asked.log || asked.known_pcrs.is_none()));
+        let answer = machine.answer(&payload, &challenge).unwrap();
+        let Ok(Response::Proof(proof)) = Response::decode(&answer) else {
+            panic!("a proof")
+        };
+        let attested = pending
+            .finish(&answer)
+            .map_err(|rejection| rejection.reason);
+        if let Ok(attested) = &attested
+            && let Some((log, boot)) = attested.known_boot().cloned()
+        {
+            known.remember(attested.ek_hash(), log, boot);
+        }
+        (proof.log.is_some(), attested)
+    };
+    let (sent, first) = round(&mut machine, policies[0]);
+    assert!(sent && first.is_ok(), "the first time the log comes");
+    change(&mut machine);
+    round(&mut machine, policies[1])
+}
+
+#[test]
+fn a_boot_that_is_known_needs_no_log() {
+    let policy = reporting();
+    let (sent, attested) = again(|_| (), [&policy, &policy]);
+    assert!(!sent);
+    let attested = attested.unwrap();
+    assert!(attested.known_boot().is_none(), "nothing new");
+    let all = again(|_| (), [&policy, &reporting()]).1.unwrap();
+    assert_eq!(all.boot().claims(), attested.boot().claims());
+    let on = asking([Requirement::SecureBoot]);
+    assert!(decided(&attested, &on).is_ok());
+}
+
+#[test]
+fn what_changed_is_shown_again() {
+    let policy = reporting();
+    // The log leads to PCR 8 no more, and is judged anew.
+    let (sent, attested) = again(
+        |machine| machine.tpm.extend(8, b"later"),
+        [&policy, &policy],
+    );
+    assert!(sent);
+    let replayed = attested.unwrap().boot().claims().unwrap().replayed.clone();
+    assert!(
+        !replayed.contains(&8) && replayed.contains(&7),
+        "{replayed:?}"
+    );
+
+    let mut rebooted = BootLog::sample(&HASHES).unwrap();
+    rebooted.entries.retain(|entry| entry.pcr != 12);
+    let (sent, attested) = again(|machine| machine.tpm.boot(&rebooted), [&policy, &policy]);
+    assert!(sent && attested.is_ok(), "another log");
+
+    let mut other = reporting();
+    other.pcrs[0].1.push(23);
+    assert!(
+        again(|_| (), [&policy, &other]).0,
+        "other PCRs are asked for"
+    );
+    let mut tolerant = reporting();
+    tolerant.state.tolerated = [Quirk::ShimVariables].into();
+    assert!(again(|_| (), [&policy, &tolerant]).0, "by other rules");
+    let never = self::policy();
+    let (sent, attested) = again(|_| (), [&policy, &never]);
+    assert!(
+        !sent && matches!(attested.unwrap().boot(), Boot::Absent),
+        "nobody asks"
+    );
+}
+
+#[test]
+fn a_log_is_left_out_by_the_quote_s_leave_and_no_other() {
+    let policy = reporting();
+    let withheld = |machine: &mut Prover| {
+        machine.tpm.extend(8, b"later");
+        machine.lies = Lies::none().log(|log| *log = None);
+    };
+    let (_, attested) = again(withheld, [&policy, &policy]);
+    assert_eq!(attested.unwrap_err(), Reason::EventlogMissing);
+    // Nor by a boot that was judged by other rules.
+    let mut tolerant = reporting();
+    tolerant.state.tolerated = [Quirk::ShimVariables].into();
+    let silent = |machine: &mut Prover| machine.lies = Lies::none().log(|log| *log = None);
+    let (_, attested) = again(silent, [&tolerant, &policy]);
+    assert_eq!(attested.unwrap_err(), Reason::EventlogMissing);
+    // Another machine gets nothing from this one's boot, nor does who does not know its log.
+    let other = |machine: &mut Prover| {
+        machine.tpm.ek = softtpm::Key::generate(KeyKind::P256).unwrap();
+    };
+    assert!(again(other, [&policy, &policy]).0);
+    let unknowing = |machine: &mut Prover| {
+        machine.lies = Lies::none().offer(|offer| {
+            offer.extension.as_mut().unwrap().log_sha256 = Some([0; 32]);
+        });
+    };
+    assert!(again(unknowing, [&policy, &policy]).0);
 }
