@@ -146,22 +146,54 @@ fn helm_values_for_tpm_direct_hold_what_the_charts_take() {
             "cas": {},
             "hashes": [],
         } } },
-        "spire-agent": { "nodeAttestor": {
-            "k8sPSAT": { "enabled": false },
-            "tpmDirect": {
-                "enabled": true,
-                "plugin": {
-                    "image": image("tpm-attestor-agent"),
-                    "path": in_image("tpm-attestor-agent"),
-                    "checksum": "@AGENT_CHECKSUM@",
+        "spire-agent": {
+            "nodeAttestor": {
+                "k8sPSAT": { "enabled": false },
+                "tpmDirect": {
+                    "enabled": true,
+                    "plugin": {
+                        "image": image("tpm-attestor-agent"),
+                        "path": in_image("tpm-attestor-agent"),
+                        "checksum": "@AGENT_CHECKSUM@",
+                    },
+                    "pubHash": { "enabled": true, "image": image("tpm-attestor-agent") },
                 },
-                "pubHash": { "enabled": true, "image": image("tpm-attestor-agent") },
             },
-        } },
+            "extraVolumes": [security_file_system()],
+            "extraVolumeMounts": [security_file_system_mount()],
+        },
     });
     assert_eq!(values("values-tpm-direct.json"), expect);
     // The charts run it under this name.
     assert_eq!(in_image("tpm-attestor"), "/app/get_tpm_pubhash");
+}
+
+/// Where the kernel shows the boot event log.
+fn security_file_system() -> Value {
+    json!({
+        "name": "boot-event-log",
+        "hostPath": { "path": "/sys/kernel/security", "type": "Directory" },
+    })
+}
+
+fn security_file_system_mount() -> Value {
+    json!({ "name": "boot-event-log", "mountPath": "/sys/kernel/security", "readOnly": true })
+}
+
+#[test]
+fn helm_values_show_the_agent_the_boot_event_log() {
+    for name in ["values-custom-plugins.json", "values-tpm-direct.json"] {
+        let agent = &values(name)["spire-agent"];
+        let has = |list: &str, entry: &Value| {
+            let entries = agent[list].as_array().expect("a list");
+            entries.contains(entry)
+        };
+        assert!(has("extraVolumes", &security_file_system()), "{name}");
+        assert!(
+            has("extraVolumeMounts", &security_file_system_mount()),
+            "{name}"
+        );
+    }
 }
 
 fn in_image(file: &str) -> String {
