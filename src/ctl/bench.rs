@@ -102,9 +102,10 @@ pub(crate) struct ServerArguments {
     /// Attacks in a second, of all hostile streams together; without it as many as are answered.
     #[arg(long, value_name = "N", requires = "hostile", value_parser = at_least_one)]
     pub(crate) hostile_rate: Option<usize>,
-    /// Measure each setting also with machines that send a boot event log: a file's, or the one of 60 kB that this tool makes.
+    /// Measure each setting also with machines that have a boot event log: a file's, or the one of 60 kB that this tool makes.
     ///
-    /// Their PCRs are what the log leads to. Runs with the log and runs without take turns.
+    /// Their PCRs are what the log leads to. Machines without a log, machines that send it each time, as after a boot, and
+    /// machines whose log the server knows take turns. There are 1000 of each at most, since a server remembers 1024.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "made", value_parser = log)]
     pub(crate) event_log: Option<Log>,
     /// Keep the keys of the machines in this directory: making them takes minutes.
@@ -142,6 +143,20 @@ pub(crate) struct LogArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
+
+impl ServerArguments {
+    /// How many machines there are, as many as a server remembers where their boots matter.
+    pub(crate) fn machines(&self) -> usize {
+        if self.event_log.is_some() {
+            self.identities.min(REMEMBERED)
+        } else {
+            self.identities
+        }
+    }
+}
+
+/// Machines whose boots a server certainly remembers all.
+const REMEMBERED: usize = 1000;
 
 /// A CPU, or any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

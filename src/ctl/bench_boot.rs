@@ -1,14 +1,15 @@
 //! Boots for benchmarks: of a log of a size that is common in the field, or of a file.
 
 use eventlog::{Bank, EventLog, PcrValues, limits, replay};
-use evidence::{Hash, PcrBank};
+use evidence::{Hash, Offer, PcrBank};
 use rcgen::{
     BasicConstraints, CertificateParams, CrlDistributionPoint, DnType, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+use serde::Serialize;
 use softtpm::{
-    BootLog, CERT_SHA256, CERT_X509, GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE, Key, KeyKind,
-    LogEntry, Role, SoftTpm, TpmError, file_path, signature_list, utf16, variable_data,
+    BootLog, CERT_SHA256, CERT_X509, GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE, Key, KeyKind, Lies,
+    LogEntry, Prover, Role, TpmError, file_path, signature_list, utf16, variable_data,
 };
 
 use crate::bench::Log;
@@ -23,6 +24,22 @@ pub(crate) struct Booted {
     pub(crate) log: Vec<u8>,
     /// The values that it leads to, in each of its banks.
     pub(crate) pcrs: Vec<PcrBank>,
+}
+
+/// What becomes of the logs of a load's machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Logs {
+    /// They have none.
+    Absent,
+    /// Each attestation is the first after a boot: the server does not know the log, and it travels.
+    Sent,
+    /// Each attestation is a later one: the server knows the log, and it stays where it is.
+    Known,
+}
+
+impl Logs {
+    pub(crate) const ALL: [Self; 3] = [Self::Absent, Self::Sent, Self::Known];
 }
 
 impl Booted {
@@ -51,10 +68,23 @@ impl Booted {
         bank.ok_or_else(|| bad_log(&"the log has no bank that proves anything"))
     }
 
-    /// Has a TPM measure this boot.
-    pub(crate) fn by(&self, tpm: &mut SoftTpm) {
-        tpm.pcrs.clone_from(&self.pcrs);
-        tpm.log = Some(self.log.clone());
+    /// Has a machine boot like this.
+    pub(crate) fn by(&self, machine: &mut Prover, logs: Logs) {
+        if logs == Logs::Absent {
+            return;
+        }
+        machine.tpm.pcrs.clone_from(&self.pcrs);
+        machine.tpm.log = Some(self.log.clone());
+        if logs == Logs::Sent {
+            machine.lies = Lies::none().offer(another_log);
+        }
+    }
+}
+
+/// Offers a log that the server has not seen: to it the machine has booted since it was here.
+fn another_log(offer: &mut Offer) {
+    if let Some(extension) = &mut offer.extension {
+        extension.log_sha256 = Some([0; 32]);
     }
 }
 

@@ -10,7 +10,7 @@ use evidence::{Algorithm, Hash};
 use softtpm::{Ak, Generation, Key, KeyKind, Parent, Prover, SoftTpm};
 
 use crate::bench::{KeyType, Wire};
-use crate::bench_boot::Booted;
+use crate::bench_boot::{Booted, Logs};
 use crate::bench_keys::{Keys, in_parallel};
 use crate::bench_pki::Authority;
 use crate::exit::Exit;
@@ -46,7 +46,18 @@ pub(crate) struct Maker {
 }
 
 /// Machines that take turns.
-pub(crate) struct Fleet(Mutex<VecDeque<Machine>>);
+pub(crate) struct Fleet {
+    waiting: Mutex<VecDeque<Machine>>,
+    /// What becomes of their logs.
+    pub(crate) logs: Logs,
+}
+
+/// What a fleet has booted, and what becomes of the logs.
+#[derive(Clone, Copy)]
+pub(crate) struct Boots<'a> {
+    pub(crate) booted: Option<&'a Booted>,
+    pub(crate) logs: Logs,
+}
 
 impl Maker {
     /// Makes all keys that are not in the cache.
@@ -68,16 +79,12 @@ impl Maker {
     }
 
     /// Machines without certificates, and in `directory` a file for each, named by its hash.
-    pub(crate) fn enrolled(
-        &self,
-        directory: &Path,
-        booted: Option<&Booted>,
-    ) -> Result<Fleet, Failure> {
+    pub(crate) fn enrolled(&self, directory: &Path, boots: Boots<'_>) -> Result<Fleet, Failure> {
         for ek in &self.eks {
             let name = ek.subject_key().ek_hash().hex();
             fs::write(directory.join(name), "").map_err(|error| unwritable(directory, &error))?;
         }
-        self.machines("machines made", booted, |_| Some(None))
+        self.machines("machines made", boots, |_| Some(None))
     }
 
     /// Machines with certificates, each by one of as many authorities as asked for, and in `directory` a file for each authority.
@@ -85,7 +92,7 @@ impl Maker {
         &self,
         authorities: usize,
         directory: &Path,
-        booted: Option<&Booted>,
+        boots: Boots<'_>,
     ) -> Result<Fleet, Failure> {
         let keys = self.ca_keys.iter().take(authorities);
         let authorities: Vec<_> = keys
@@ -98,7 +105,7 @@ impl Maker {
             let file = directory.join(format!("{index:04}.pem"));
             fs::write(&file, pem).map_err(|error| unwritable(&file, &error))?;
         }
-        self.machines("machines certified", booted, |index| {
+        self.machines("machines certified", boots, |index| {
             let authority = authorities.get(index % authorities.len())?;
             let ek = self.eks.get(index)?;
             Some(Some(authority.certify(ek.subject_key()).ok()?))
@@ -116,7 +123,7 @@ impl Maker {
     fn machines(
         &self,
         what: &str,
-        booted: Option<&Booted>,
+        boots: Boots<'_>,
         certificate: impl Fn(usize) -> Option<Option<Vec<u8>>> + Sync,
     ) -> Result<Fleet, Failure> {
         let machines = in_parallel(what, self.eks.len(), |index| {
@@ -124,12 +131,15 @@ impl Maker {
             let ak = self.aks.get(index % self.aks.len())?.clone();
             let mut prover = self.prover(SoftTpm::new(ek, ak));
             prover.certificate = certificate(index)?;
-            if let Some(booted) = booted {
-                booted.by(&mut prover.tpm);
+            if let Some(booted) = boots.booted {
+                booted.by(&mut prover, boots.logs);
             }
             Machine::new(prover, index).ok()
         })?;
-        Ok(Fleet(Mutex::new(machines.into())))
+        Ok(Fleet {
+            waiting: Mutex::new(machines.into()),
+            logs: boots.logs,
+        })
     }
 
     fn prover(&self, tpm: SoftTpm) -> Prover {
@@ -161,6 +171,11 @@ impl Fleet {
         self.waiting().pop_front()
     }
 
+    /// How many wait for their turn.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting().len()
+    }
+
     /// Its turn is over; the others come first now.
     pub(crate) fn put(&self, machine: Machine) {
         self.waiting().push_back(machine);
@@ -174,7 +189,7 @@ impl Fleet {
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, VecDeque<Machine>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use conformance::{Loaded, Reply};
+use evidence::{Challenge, Response};
 use plugin::Status;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
+use crate::bench_boot::Logs;
 use crate::bench_fleet::{Fleet, Machine};
 use crate::text::printable;
 
@@ -112,13 +114,13 @@ async fn one(server: &Loaded, fleet: &Fleet) -> Result<Duration, String> {
     let mut machine = fleet
         .take()
         .ok_or("more streams than machines".to_owned())?;
-    let attested = attest(server, &mut machine).await;
+    let attested = attest(server, &mut machine, fleet.logs).await;
     fleet.put(machine);
     attested
 }
 
 /// A whole attestation, as SPIRE passes it on.
-async fn attest(server: &Loaded, machine: &mut Machine) -> Result<Duration, String> {
+async fn attest(server: &Loaded, machine: &mut Machine, logs: Logs) -> Result<Duration, String> {
     let begun = Instant::now();
     let headers = [(CLIENT_IP, machine.address.as_str())];
     let mut exchange = server.attest(&headers).await.map_err(refused)?;
@@ -134,10 +136,30 @@ async fn attest(server: &Loaded, machine: &mut Machine) -> Result<Duration, Stri
         return Err("no verdict".to_owned());
     };
     let latency = begun.elapsed();
+    as_meant(logs, &challenge, &response)?;
     if attributes.spiffe_id.ends_with(&machine.ek_hash) {
         Ok(latency)
     } else {
         Err("another machine's SPIFFE ID".to_owned())
+    }
+}
+
+/// The server decides whether a log travels: what costs something else than was to be measured is a failure.
+fn as_meant(logs: Logs, challenge: &[u8], response: &[u8]) -> Result<(), String> {
+    if logs == Logs::Absent {
+        return Ok(());
+    }
+    let asked = Challenge::decode(challenge).ok();
+    let asked = asked.and_then(|challenge| challenge.extension);
+    let is_known = asked.is_some_and(|asked| asked.known_pcrs.is_some());
+    let response = Response::decode(response);
+    let travelled = matches!(response, Ok(Response::Proof(proof)) if proof.log.is_some());
+    match (logs, is_known, travelled) {
+        (Logs::Sent, _, false) => Err("the server did not want the log".to_owned()),
+        (Logs::Known, false, _) | (Logs::Known, _, true) => {
+            Err("the server did not know the log".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 

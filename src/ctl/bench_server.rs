@@ -12,9 +12,9 @@ use tokio::runtime::{self, Runtime};
 use tokio::time::sleep;
 
 use crate::bench::{CommonArguments, Core, KeyType, Mode, ServerArguments, Switch, Wire};
-use crate::bench_boot::Booted;
+use crate::bench_boot::{Booted, Logs};
 use crate::bench_facts::{Facts, PluginFile};
-use crate::bench_fleet::{Fleet, Maker, Model};
+use crate::bench_fleet::{Boots, Fleet, Maker, Model};
 use crate::bench_keys::{Keys, progress};
 use crate::bench_load::{Demand, Outcome, load};
 use crate::bench_process::Watched;
@@ -41,7 +41,7 @@ pub(crate) fn measure(
     let keys = Keys::in_directory(arguments.cache.as_deref())?;
     let maker = Maker::new(
         model,
-        arguments.identities,
+        arguments.machines(),
         authorities.unwrap_or_default(),
         &keys,
     )?;
@@ -193,19 +193,24 @@ fn model(arguments: &ServerArguments, tpm: &TpmArguments) -> Result<Model, Failu
 
 fn enough_machines(arguments: &ServerArguments) -> Result<(), Failure> {
     let streams = arguments.streams.iter().max().copied().unwrap_or_default();
-    if streams <= arguments.identities {
+    if streams <= arguments.machines() {
         return Ok(());
     }
     let message = format!(
         "{streams} streams need as many machines, and there are {}",
-        arguments.identities
+        arguments.machines()
     );
-    Err(Failure::new(Exit::Usage, "usage", message).hint("raise --identities"))
+    let hint = if arguments.event_log.is_some() {
+        "lower --streams: with --event-log there are 1000 machines at most"
+    } else {
+        "raise --identities"
+    };
+    Err(Failure::new(Exit::Usage, "usage", message).hint(hint))
 }
 
 /// The machines of a load.
 struct Machines {
-    /// Of the log that each of them sends; 0 for none.
+    /// Of the log that each of them has; 0 for none.
     log_bytes: usize,
     fleet: Arc<Fleet>,
 }
@@ -242,7 +247,8 @@ impl Bench<'_> {
             let runs = self.runs(ground, *streams, &configuration, &loads, &trouble)?;
             let measured = loads.iter().zip(runs);
             settings.extend(measured.map(|(machines, runs)| {
-                Setting::new(ground.ca_files(), machines.log_bytes, *streams, runs)
+                let log = (machines.fleet.logs, machines.log_bytes);
+                Setting::new(ground.ca_files(), log, *streams, runs)
             }));
         }
         Ok(settings)
@@ -279,7 +285,7 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    /// What the plugin is configured with, and the loads: machines that send no log, and those that do.
+    /// What the plugin is configured with, and the loads: machines without a log, and with a log that is sent, and is known.
     fn prepare(
         &self,
         ground: Ground,
@@ -293,10 +299,15 @@ impl Bench<'_> {
             Ground::Ca(_) => "ca_path",
         };
         let mut loads = Vec::new();
-        for booted in [None].into_iter().chain(self.booted.map(Some)) {
+        for logs in Logs::ALL {
+            let booted = self.booted.filter(|_| logs != Logs::Absent);
+            if logs != Logs::Absent && booted.is_none() {
+                continue;
+            }
+            let boots = Boots { booted, logs };
             let fleet = match ground {
-                Ground::Hash => self.maker.enrolled(&files, booted)?,
-                Ground::Ca(count) => self.maker.certified(count, &files, booted)?,
+                Ground::Hash => self.maker.enrolled(&files, boots)?,
+                Ground::Ca(count) => self.maker.certified(count, &files, boots)?,
             };
             loads.push(Machines {
                 log_bytes: booted.map_or(0, |booted| booted.log.len()),
@@ -335,7 +346,7 @@ impl Bench<'_> {
         let mut server = Arc::new(server);
         sleep(SETTLING).await;
         let idle = memory(started.watched)?;
-        load(&server, fleet, demand, self.arguments.warm_up).await;
+        load(&server, fleet, demand, self.warm_up(fleet)).await;
         let before = cpu(started.watched)?;
         let outcome = load(&server, fleet, demand, self.arguments.attestations).await;
         survived(&mut server).await?;
@@ -373,6 +384,16 @@ impl Bench<'_> {
             failures,
             beside,
         })
+    }
+
+    /// Every machine has been there once, where the server is to know them.
+    fn warm_up(&self, fleet: &Fleet) -> usize {
+        let once = if fleet.logs == Logs::Absent {
+            0
+        } else {
+            fleet.len()
+        };
+        self.arguments.warm_up.max(once)
     }
 
     async fn beside(

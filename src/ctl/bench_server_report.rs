@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::bench::{KeyType, ServerArguments, Switch, Wire};
+use crate::bench_boot::Logs;
 use crate::bench_facts::{Facts, PluginFile};
 use crate::bench_fleet::Model;
 use crate::bench_keys::kind;
@@ -52,7 +53,9 @@ pub(crate) struct Setting {
     pub(crate) mode: &'static str,
     /// Files in ca_path.
     pub(crate) ca_files: usize,
-    /// Bytes of the boot event log that each machine sends; 0 where none does.
+    /// What becomes of the machines' boot event logs.
+    pub(crate) log: Logs,
+    /// Bytes of each; 0 where there are none.
     pub(crate) log_bytes: usize,
     pub(crate) streams: usize,
     /// Of each field the median over the runs; failures are added up.
@@ -106,7 +109,7 @@ impl ServerReport {
     ) -> Self {
         let common = &arguments.common;
         let load = Load {
-            identities: arguments.identities,
+            identities: arguments.machines(),
             attestations: arguments.attestations,
             warm_up: arguments.warm_up,
             runs: common.runs,
@@ -169,11 +172,17 @@ impl Report for ServerReport {
 }
 
 impl Setting {
-    /// Everything about one setting; `ca_files` is 0 for machines that are known by hash.
-    pub(crate) fn new(ca_files: usize, log_bytes: usize, streams: usize, runs: Vec<Run>) -> Self {
+    /// Everything about one setting; `ca_files` is 0 for machines that are known by hash, `log_bytes` for those without logs.
+    pub(crate) fn new(
+        ca_files: usize,
+        (log, log_bytes): (Logs, usize),
+        streams: usize,
+        runs: Vec<Run>,
+    ) -> Self {
         Self {
             mode: if ca_files == 0 { "hash" } else { "ca" },
             ca_files,
+            log,
             log_bytes,
             streams,
             median: Run::median(&runs),
@@ -196,7 +205,7 @@ impl Setting {
         self.median.failures.iter().chain(beside)
     }
 
-    /// Mode, CA files, bytes of the log and streams.
+    /// Mode, CA files, the log and streams.
     fn names(&self) -> [String; 4] {
         let number = |number: usize| match number {
             0 => "-".to_owned(),
@@ -205,7 +214,11 @@ impl Setting {
         [
             self.mode.to_owned(),
             number(self.ca_files),
-            number(self.log_bytes),
+            match self.log {
+                Logs::Absent => "-".to_owned(),
+                Logs::Sent => format!("{} sent", self.log_bytes),
+                Logs::Known => format!("{} known", self.log_bytes),
+            },
             self.streams.to_string(),
         ]
     }
@@ -386,10 +399,11 @@ fn starts(settings: &[Setting]) -> String {
     output::columns(header, rows.collect())
 }
 
-/// What logs cost: each setting that has them beside the one before it, which is the same without.
+/// What logs cost: each setting that has them beside the last one before it that is the same without.
 fn logs(settings: &[Setting]) -> Vec<[String; 9]> {
-    let pairs = settings.iter().zip(settings.iter().skip(1));
-    let pairs = pairs.filter(|(_, with)| with.log_bytes > 0);
+    let pairs = settings.chunk_by(|_, next| next.log != Logs::Absent);
+    let pairs = pairs.filter_map(<[_]>::split_first);
+    let pairs = pairs.flat_map(|(without, with)| with.iter().map(move |with| (without, with)));
     let row = |(without, with): (&Setting, &Setting)| {
         let [mode, files, log, streams] = with.names();
         let (without, with) = (&without.median, &with.median);

@@ -261,32 +261,82 @@ fn machines_with_a_boot_event_log_are_measured_beside_those_without() {
         // The machines without a log are refused.
         assert_eq!(output.status.code(), Some(1));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let [without, with] = report["settings"].as_array().unwrap().as_slice() else {
+        let [without, sent, known] = report["settings"].as_array().unwrap().as_slice() else {
             panic!("{report}")
         };
-        assert_eq!(
-            (&without["mode"], &with["mode"]),
-            (&json!(mode), &json!(mode))
-        );
+        for (setting, log) in [(without, "absent"), (sent, "sent"), (known, "known")] {
+            assert_eq!(
+                (&setting["mode"], &setting["log"]),
+                (&json!(mode), &json!(log))
+            );
+            assert_eq!(setting["runs"].as_array().unwrap().len(), 2);
+        }
         assert_eq!(without["log_bytes"], 0);
-        assert!(
-            sizes.contains(&with["log_bytes"].as_u64().unwrap()),
-            "{with}"
+        assert_eq!(
+            failures(without),
+            [("PermissionDenied: eventlog_missing".to_owned(), 40)]
         );
-        let reasons: Vec<_> = without["median"]["failures"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .collect();
-        assert_eq!(reasons.len(), 1, "{reasons:?}");
-        assert!(
-            reasons[0].0.contains("eventlog_missing") && *reasons[0].1 == 40,
-            "{reasons:?}"
-        );
-        assert_eq!(with["median"]["failures"], json!({}));
-        assert_eq!(with["runs"].as_array().unwrap().len(), 2);
-        assert!(is_positive(&with["median"]["cpu_us"]));
+        for with in [sent, known] {
+            assert!(
+                sizes.contains(&with["log_bytes"].as_u64().unwrap()),
+                "{with}"
+            );
+            // That a log travelled which should not have, or did not, would be among them.
+            assert_eq!(failures(with), []);
+            assert!(is_positive(&with["median"]["cpu_us"]));
+        }
     }
+}
+
+/// What a log costs is not measured by attestations without one.
+#[test]
+fn a_log_that_travels_otherwise_than_it_should_is_a_failure() {
+    let records = tempfile::tempdir().unwrap();
+    let kept = format!("evidence_path = {:?}", records.path());
+    let (unwanted, unknown) = (
+        "the server did not want the log",
+        "the server did not know the log",
+    );
+    for (configuration, sent, known) in [
+        // Records are to be whole.
+        (kept.as_str(), None, Some(unknown)),
+        ("event_log = \"never\"", Some(unwanted), Some(unknown)),
+    ] {
+        let output = server(&[
+            "--event-log",
+            "--mode",
+            "hash",
+            "--config",
+            configuration,
+            "--runs",
+            "1",
+        ]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let expected = [None, sent, known].map(|reason| {
+            let reason = reason.map(|reason| (reason.to_owned(), 20));
+            reason.into_iter().collect::<Vec<_>>()
+        });
+        let settings = report["settings"].as_array().unwrap();
+        assert_eq!(
+            settings.iter().map(failures).collect::<Vec<_>>(),
+            expected,
+            "{configuration}"
+        );
+    }
+}
+
+/// Reasons up to the sentence, and how often.
+fn failures(setting: &Value) -> Vec<(String, u64)> {
+    let failures = setting.pointer("/median/failures");
+    let failures = failures
+        .and_then(Value::as_object)
+        .unwrap()
+        .iter()
+        .map(|(reason, count)| {
+            let code: Vec<_> = reason.split(": ").take(2).collect();
+            (code.join(": "), count.as_u64().unwrap())
+        });
+    failures.collect()
 }
 
 #[test]
