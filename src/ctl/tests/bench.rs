@@ -391,6 +391,12 @@ fn what_cannot_be_measured_is_told() {
         (&["--config", "no_such_key = 1"], 3, "plugin_failed"),
         (&["--json", "/absent/directory/file"], 3, "output_failed"),
         (&["--event-log", "--wire", "first"], 2, "usage"),
+        // More than a server remembers.
+        (
+            &["--event-log", "--identities", "1001", "--streams", "1001"],
+            2,
+            "usage",
+        ),
         (&["--event-log=/absent/file"], 3, "file_unreadable"),
         (&["--event-log=/dev/null"], 3, "bad_event_log"),
         (&["--plugin-core", "100000"], 3, "plugin_failed"),
