@@ -3,15 +3,16 @@
 use std::fs;
 
 use conformance::{Entry, Loaded, Measured, Side};
-use evidence::{Hash, Record, Response};
+use evidence::{Challenge, Hash, Record, Response};
 use plugin::AgentAttributes;
-use softtpm::{BootLog, Prover};
+use softtpm::{BootLog, Lies, Prover};
 use tempfile::TempDir;
 use verify::Reason;
 
 use crate::process_grants::machine;
 use crate::process_plugin::{
-    LIMIT, Records, attest, challenge, configure, configured, decisions, field, unload, verdict,
+    LIMIT, Records, TRUST_DOMAIN, attest, challenge, configure, configured, decisions, field,
+    unload, verdict,
 };
 
 const HASHES: [Hash; 1] = [Hash::Sha256];
@@ -290,6 +291,48 @@ async fn records_are_whole() {
     let server = configured(Side::Server, &records.enrolment(&policy)).await;
     for _ in 0..2 {
         assert!(exchanged(&server, &mut machine).await.0);
+    }
+    unload(server).await;
+}
+
+#[tokio::test]
+async fn nothing_is_remembered_of_who_was_refused() {
+    let records = Records::new();
+    let mut machine = secure();
+    let server = configured(Side::Server, &records.enrolment(PROFILE)).await;
+    let refused = attest(&server, &mut machine).await.unwrap_err();
+    assert_eq!(refused.message(), Reason::EkNotAllowed.to_string());
+    records.enrol(machine.tpm.ek_hash());
+    assert!(exchanged(&server, &mut machine).await.0, "its log comes");
+    assert!(
+        !exchanged(&server, &mut machine).await.0,
+        "and is known now"
+    );
+    unload(server).await;
+}
+
+/// Who passes for another machine, and does not know its log, is told nothing of it.
+#[tokio::test]
+async fn a_stranger_does_not_learn_that_a_machine_was_here() {
+    let records = Records::new();
+    let mut machine = secure();
+    records.enrol(machine.tpm.ek_hash());
+    let server = configured(Side::Server, &records.enrolment(PROFILE)).await;
+    assert!(exchanged(&server, &mut machine).await.0);
+    let told = async |lies: Lies| {
+        let mut stranger = Prover::new(machine.tpm.clone(), TRUST_DOMAIN);
+        stranger.lies = lies;
+        let mut exchange = server.attest(&[]).await.unwrap();
+        exchange.payload(&stranger.payload().unwrap()).await;
+        let asked = Challenge::decode(&challenge(&mut exchange).await.unwrap()).unwrap();
+        asked.extension.unwrap().known_pcrs.is_some()
+    };
+    assert!(told(Lies::none()).await, "to the machine itself");
+    for digest in [None, Some([0; 32])] {
+        let lie = Lies::none().offer(move |offer| {
+            offer.extension.as_mut().unwrap().log_sha256 = digest;
+        });
+        assert!(!told(lie).await, "{digest:?}");
     }
     unload(server).await;
 }
