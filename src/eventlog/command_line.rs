@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::measurement::{Measurement, Measurements};
 use crate::{
-    Bank, CommandLine, EventType, KernelInput, KernelInputKind, LogReason, Refusal, limits, tagged,
-    text,
+    CommandLine, EventType, KernelInput, KernelInputKind, LogReason, Refusal, limits, tagged, text,
 };
 
 /// What the log shows of the kernel's input.
@@ -64,17 +63,6 @@ pub(crate) fn claims(measurements: &Measurements<'_>) -> Result<Claims, Refusal>
         inputs,
         unread,
     })
-}
-
-impl KernelInput {
-    /// Whether this is the digest, in the bank that was replayed, of a command line as [`CommandLine::text`] writes it. Linux
-    /// measures the UTF-16 that it was given, with a terminator or without.
-    pub fn is_command_line(&self, bank: Bank, text: &str) -> bool {
-        let text = utf16(&unescaped(text));
-        self.kind == KernelInputKind::LoadOptions
-            && (bank.digest(&[&text]) == self.digest
-                || bank.digest(&[&text, &[0; 2]]) == self.digest)
-    }
 }
 
 /// What a stub stage writes for the kernel.
@@ -180,31 +168,6 @@ fn command_line(measurement: &Measurement<'_>, line: &str) -> Result<CommandLine
 
 fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
-}
-
-/// The text that was written with escapes. What is none stays as it is.
-fn unescaped(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("\\u{") {
-        out.push_str(before);
-        let digits = after.split_once('}');
-        let char = digits.and_then(|(digits, after)| {
-            let char = u32::from_str_radix(digits, 16).ok()?;
-            Some((char::from_u32(char)?, after))
-        });
-        let (char, after) = char.unzip();
-        match char {
-            Some(char) => out.push(char),
-            None => out.push_str("\\u{"),
-        }
-        rest = after.unwrap_or(
-            rest.get(before.len().saturating_add(3)..)
-                .unwrap_or_default(),
-        );
-    }
-    out.push_str(rest);
-    out
 }
 
 /// GRUB's PCR for commands.

@@ -1,6 +1,5 @@
 //! What the log says beyond the rules: versions, command lines, stages; believed as far as a digest binds it.
 
-use evidence::Hash;
 use softtpm::{BootLog, SHIM_LOCK, utf16};
 
 use crate::forged::{
@@ -8,8 +7,7 @@ use crate::forged::{
     sample, variable,
 };
 use crate::{
-    Bank, BootStage, EventLog, KernelInput, KernelInputKind, LogReason, Quirk, appraise, limits,
-    replay,
+    Bank, BootStage, EventLog, KernelInputKind, LogReason, Quirk, appraise, limits, replay,
 };
 
 const LOAD_OPTIONS: u32 = 0x8F3B_22ED;
@@ -234,38 +232,6 @@ fn lines_are_in_the_order_of_the_log() {
     let lines = honest(&log).unwrap().command_lines.into_iter();
     let pcrs: Vec<_> = lines.map(|line| line.pcr).collect();
     assert_eq!(pcrs, [9, 8, 12]);
-}
-
-#[test]
-fn a_digest_is_compared_with_a_line_as_it_is_written() {
-    let input = |kind, measured: &str| KernelInput {
-        kind,
-        digest: Hash::Sha256.digest(&[&utf16(measured)]),
-        text: None,
-    };
-    let options = |measured: &str| input(KernelInputKind::LoadOptions, measured);
-    for (measured, line, expected) in [
-        ("a b", "a b", true),
-        ("a b\0", "a b", true),
-        ("a b\0\0", "a b", false),
-        ("a b", "a  b", false),
-        ("initrd=\\initrd", "initrd=\\u{5c}initrd", true),
-        ("initrd=\\initrd", "initrd=\\initrd", true),
-        ("\u{1F600}x", "\\u{1f600}x", true),
-        ("\\u{", "\\u{", true),
-        ("\\u{zz}", "\\u{zz}", true),
-        ("\\u{d800}", "\\u{d800}", true),
-        ("\\u{\\", "\\u{\\u{5c}", true),
-        ("", "", true),
-    ] {
-        assert_eq!(
-            options(measured).is_command_line(Bank::Sha256, line),
-            expected,
-            "{line}"
-        );
-    }
-    assert!(!options("a").is_command_line(Bank::Sha384, "a"));
-    assert!(!input(KernelInputKind::Initrd, "a").is_command_line(Bank::Sha256, "a"));
 }
 
 #[test]
