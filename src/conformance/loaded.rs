@@ -11,8 +11,10 @@ use plugin::proto::{
         ConfigureRequest, CoreConfiguration, ValidateRequest, ValidateResponse,
         config_client::ConfigClient,
     },
+    credential_composer::credential_composer_client::CredentialComposerClient as ComposerClient,
     go_plugin::{Empty, grpc_controller_client::GrpcControllerClient},
     init::{DeinitRequest, init_client::InitClient},
+    key_manager::key_manager_client::KeyManagerClient,
     server_attestor::node_attestor_client::NodeAttestorClient as ServerClient,
 };
 use tokio::time::timeout;
@@ -21,9 +23,11 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     agent::AidExchange,
+    composer::LoadedComposer,
     handshake::Handshake,
     host::Connection,
     host_services::{HostServices, Recorded},
+    key_manager::LoadedKeyManager,
     log::LogLine,
     process::Process,
     server::AttestExchange,
@@ -135,6 +139,16 @@ impl Loaded {
     #[expect(clippy::unused_async, reason = "as with an agent's plugin")]
     pub async fn attest(&self, headers: &[(&'static str, &str)]) -> Result<AttestExchange, Status> {
         AttestExchange::open(ServerClient::new(self.channel()), headers)
+    }
+
+    /// The calls of a key manager.
+    pub fn key_manager(&self) -> LoadedKeyManager {
+        LoadedKeyManager(KeyManagerClient::new(self.channel()))
+    }
+
+    /// The calls of a credential composer.
+    pub fn composer(&self) -> LoadedComposer {
+        LoadedComposer(ComposerClient::new(self.channel()))
     }
 
     /// The health service's word on the service `plugin`: 1 is SERVING.

@@ -33,14 +33,17 @@ pub struct Subject {
 impl Subject {
     /// A node attestor without arguments.
     pub fn node_attestor(binary: impl Into<PathBuf>, side: Side) -> Self {
-        Self {
-            binary: binary.into(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            plugin_type: "NodeAttestor".to_owned(),
-            side,
-            core: None,
-        }
+        Self::of_type("NodeAttestor", binary.into(), side)
+    }
+
+    /// SPIRE Agent's key manager without arguments.
+    pub fn key_manager(binary: impl Into<PathBuf>) -> Self {
+        Self::of_type("KeyManager", binary.into(), Side::Agent)
+    }
+
+    /// A credential composer of SPIRE Server without arguments.
+    pub fn credential_composer(binary: impl Into<PathBuf>) -> Self {
+        Self::of_type("CredentialComposer", binary.into(), Side::Server)
     }
 
     /// Runs on one CPU only, from its first instruction: what it asks the system about CPUs is answered with one.
@@ -62,6 +65,17 @@ impl Subject {
     pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
+    }
+
+    fn of_type(plugin_type: &str, binary: PathBuf, side: Side) -> Self {
+        Self {
+            binary,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            plugin_type: plugin_type.to_owned(),
+            side,
+            core: None,
+        }
     }
 
     /// The command a SPIRE host would run, with piped output.

@@ -43,6 +43,12 @@ pub(crate) const CANCELLED_UNSEEN: usize = 16 << 10;
 /// Headers of one request: the host's have some hundred bytes.
 pub(crate) const HEADERS: u32 = 16 << 10;
 
+/// The ID of a key, in bytes. SPIRE's have twelve.
+pub(crate) const KEY_ID: usize = 255;
+
+/// One request to a key manager: an ID and a digest of at most 64 bytes, and room for what a newer host may add.
+pub(crate) const KEY_REQUEST: usize = 4 << 10;
+
 /// Connections at the same time. A host has one.
 pub(crate) const CONNECTIONS: usize = 32;
 

@@ -20,6 +20,12 @@ mod generated {
     pub mod server_attestor {
         include!("generated/spire.plugin.server.nodeattestor.v1.rs");
     }
+    pub mod key_manager {
+        include!("generated/spire.plugin.agent.keymanager.v1.rs");
+    }
+    pub mod credential_composer {
+        include!("generated/spire.plugin.server.credentialcomposer.v1.rs");
+    }
     pub mod config {
         include!("generated/spire.service.common.config.v1.rs");
     }
@@ -35,5 +41,6 @@ mod generated {
 }
 
 pub use generated::{
-    agent_attestor, agent_store, config, go_plugin, init, metrics, server_attestor,
+    agent_attestor, agent_store, config, credential_composer, go_plugin, init, key_manager,
+    metrics, server_attestor,
 };

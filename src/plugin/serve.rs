@@ -19,24 +19,30 @@ use tonic::{Status, transport::Server};
 use tonic_health::ServingStatus;
 
 use crate::{
+    admission::Guests,
     agent::{AgentAttestor, AgentService},
     broker::BrokerService,
+    composer::{ComposerService, CredentialComposer},
     config::{ConfigService, Live, Plugin},
     environment::Launch,
     infrastructure::{ControllerService, HEALTH_NAME, InitService, Retirement, StdioService},
+    key_manager::{KeyManager, KeyManagerService},
     lifecycle::{self, End, Signals},
     limits::{
-        CANCELLED_UNSEEN, CONNECTION_WINDOW, DRAIN, HEADERS, Limits, SPARE_STREAMS, STREAM_WINDOW,
+        CANCELLED_UNSEEN, CONNECTION_WINDOW, DRAIN, HEADERS, KEY_REQUEST, Limits, SPARE_STREAMS,
+        STREAM_WINDOW,
     },
     log, panics,
     proto::{
         agent_attestor::node_attestor_server::NodeAttestorServer as AgentServer,
         config::config_server::{ConfigServer, SERVICE_NAME as CONFIG},
+        credential_composer::credential_composer_server::CredentialComposerServer as ComposerServer,
         go_plugin::{
             grpc_broker_server::GrpcBrokerServer, grpc_controller_server::GrpcControllerServer,
             grpc_stdio_server::GrpcStdioServer,
         },
         init::init_server::InitServer,
+        key_manager::key_manager_server::KeyManagerServer,
         server_attestor::node_attestor_server::NodeAttestorServer as ServerServer,
     },
     routes::{Routes, Servable},
@@ -76,7 +82,7 @@ impl<P: Plugin> Service<P> {
         let live = Live::new(self.plugin);
         let attestor = AgentServer::new(AgentService::new(Arc::clone(&live), limits))
             .max_decoding_message_size(limits.message_bytes);
-        serve(live, limits, launch, attestor).await
+        serve(live, limits, launch, Guests::Users, attestor).await
     }
 
     /// Serves as SPIRE Server's node attestor until the host is done with it. Return the code from `main` at once.
@@ -88,9 +94,40 @@ impl<P: Plugin> Service<P> {
         let live = Live::new(self.plugin);
         let attestor = ServerServer::new(ServerService::new(Arc::clone(&live), limits))
             .max_decoding_message_size(limits.message_bytes);
-        serve(live, limits, launch, attestor).await
+        serve(live, limits, launch, Guests::Users, attestor).await
+    }
+
+    /// Serves as SPIRE Agent's key manager, to the process that started this one only, until the host is done with it.
+    /// Return the code from `main` at once.
+    pub async fn serve_key_manager(self, launch: Launch) -> ExitCode
+    where
+        P: KeyManager,
+    {
+        let Some(parent) = launch.parent else {
+            log::error(NO_PARENT);
+            return ExitCode::FAILURE;
+        };
+        let limits = self.limits;
+        let live = Live::new(self.plugin);
+        let keys = KeyManagerServer::new(KeyManagerService(Arc::clone(&live)))
+            .max_decoding_message_size(limits.message_bytes.min(KEY_REQUEST));
+        serve(live, limits, launch, Guests::Parent(parent), keys).await
+    }
+
+    /// Serves as SPIRE Server's credential composer until the host is done with it. Return the code from `main` at once.
+    pub async fn serve_credential_composer(self, launch: Launch) -> ExitCode
+    where
+        P: CredentialComposer,
+    {
+        let limits = self.limits;
+        let live = Live::new(self.plugin);
+        let composer = ComposerServer::new(ComposerService(Arc::clone(&live)))
+            .max_decoding_message_size(limits.message_bytes);
+        serve(live, limits, launch, Guests::Users, composer).await
     }
 }
+
+const NO_PARENT: &str = "the process that started this plugin is of another PID namespace: it cannot be told from others, and none is served";
 
 /// Why the plugin could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +144,7 @@ async fn serve<P: Plugin, S>(
     live: Arc<Live<P>>,
     limits: Limits,
     launch: Launch,
+    guests: Guests,
     service: S,
 ) -> ExitCode
 where
@@ -133,7 +171,7 @@ where
             &shutdown,
         ))))
         .with(health_server);
-    let code: u8 = match run(routes, limits, launch, shutdown).await {
+    let code: u8 = match run(routes, limits, launch, guests, shutdown).await {
         Ok(end) => {
             tracing::debug!(?end, "ending");
             0
@@ -153,10 +191,11 @@ async fn run(
     routes: Routes,
     limits: Limits,
     launch: Launch,
+    guests: Guests,
     shutdown: Arc<Notify>,
 ) -> Result<End, NotServed> {
     let signals = Signals::take_over().map_err(NotServed::Signals)?;
-    let directory = SocketDirectory::create(&launch.socket)?;
+    let directory = SocketDirectory::create(&launch.socket, guests)?;
     let listener = directory.listen()?;
     let (accepted, connections) = mpsc::channel(1);
     let accepting = tokio::spawn(socket::accept(listener, directory.admission(), accepted));

@@ -14,7 +14,6 @@ use std::{
 
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock},
-    process::geteuid,
     rand::{GetRandomFlags, getrandom},
 };
 use tokio::{
@@ -24,6 +23,7 @@ use tokio::{
 };
 
 use crate::{
+    admission::{Admission, Guests},
     connection::Connection,
     environment::SocketPlace,
     limits::{CONNECTIONS, SOCKET_PATH},
@@ -41,6 +41,7 @@ pub(crate) const SOCKET: &str = "s";
 #[derive(Debug)]
 pub(crate) struct SocketDirectory {
     path: PathBuf,
+    guests: Guests,
     group: Option<u32>,
     _lock: File,
 }
@@ -66,8 +67,9 @@ pub(crate) enum NoSocket {
 
 impl SocketDirectory {
     /// Removes what dead predecessors left, and makes a directory that only this user may enter.
-    pub(crate) fn create(place: &SocketPlace) -> Result<Self, NoSocket> {
-        let group = place.group.as_deref().map(group_id).transpose()?;
+    pub(crate) fn create(place: &SocketPlace, guests: Guests) -> Result<Self, NoSocket> {
+        let named = place.group.as_deref().map(group_id).transpose()?;
+        let group = named.filter(|_| guests == Guests::Users);
         let base = std::path::absolute(&place.base).unwrap_or_else(|_| place.base.clone());
         let length = base.as_os_str().len() + PREFIX.len() + 2 * RANDOM + SOCKET.len() + 2;
         if length > SOCKET_PATH {
@@ -84,6 +86,7 @@ impl SocketDirectory {
             if let Some(lock) = lock(&path) {
                 return Ok(Self {
                     path,
+                    guests,
                     group,
                     _lock: lock,
                 });
@@ -118,10 +121,7 @@ impl SocketDirectory {
 
     /// Who may connect.
     pub(crate) fn admission(&self) -> Admission {
-        Admission {
-            users: [0, geteuid().as_raw()],
-            group: self.group,
-        }
+        Admission::new(self.guests, self.group)
     }
 }
 
@@ -130,19 +130,6 @@ impl Drop for SocketDirectory {
         // What cannot be removed now is removed by the next process, which finds it unlocked.
         fs::remove_file(self.socket()).ok();
         fs::remove_dir(&self.path).ok();
-    }
-}
-
-/// Which processes are served: this user's, root's, and those of the group the operator named.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Admission {
-    users: [u32; 2],
-    group: Option<u32>,
-}
-
-impl Admission {
-    fn admits(self, uid: u32, gid: u32) -> bool {
-        self.users.contains(&uid) || self.group == Some(gid)
     }
 }
 
@@ -156,12 +143,8 @@ pub(crate) async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, _unnamed)) => {
-                // SO_PEERCRED: the kernel's word, not the peer's.
-                let admitted = stream
-                    .peer_cred()
-                    .is_ok_and(|peer| admission.admits(peer.uid(), peer.gid()));
-                if !admitted {
-                    tracing::warn!("connection by another user refused");
+                if let Err(refusal) = admission.admit(&stream) {
+                    tracing::warn!("{refusal}");
                     continue;
                 }
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
@@ -228,6 +211,7 @@ fn group_in(table: &[u8], group: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{getpid, getppid};
     use tokio::net::UnixStream;
 
     use super::*;
@@ -239,30 +223,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn admission() {
-        let own = Admission {
-            users: [0, 1000],
-            group: None,
-        };
-        assert!(own.admits(1000, 5) && own.admits(0, 0));
-        assert!(!own.admits(1001, 1000));
-        let shared = Admission {
-            users: [0, 1000],
-            group: Some(7),
-        };
-        assert!(shared.admits(1001, 7) && !shared.admits(1001, 8));
-    }
-
     #[tokio::test]
     async fn only_admitted_peers_are_served() {
         let base = tempfile::tempdir().unwrap();
-        let directory = SocketDirectory::create(&place(base.path())).unwrap();
-        let nobody = Admission {
-            users: [u32::MAX; 2],
-            group: None,
-        };
-        for (admission, served) in [(directory.admission(), true), (nobody, false)] {
+        let directory = SocketDirectory::create(&place(base.path()), Guests::Users).unwrap();
+        // This process talks to itself here, and is not its own parent.
+        let [itself, parent] =
+            [getpid(), getppid().unwrap()].map(|pid| Admission::new(Guests::Parent(pid), None));
+        for (admission, served) in [
+            (directory.admission(), true),
+            (Admission::nobody(), false),
+            (itself, false),
+            (parent, false),
+        ] {
             let listener = directory.listen().unwrap();
             let (sender, mut accepted) = mpsc::channel(1);
             let accepting = tokio::spawn(accept(listener, admission, sender));
@@ -280,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn connections_are_few_and_their_places_come_back() {
         let base = tempfile::tempdir().unwrap();
-        let directory = SocketDirectory::create(&place(base.path())).unwrap();
+        let directory = SocketDirectory::create(&place(base.path()), Guests::Users).unwrap();
         let (sender, mut accepted) = mpsc::channel(CONNECTIONS + 1);
         let accepting = accept(directory.listen().unwrap(), directory.admission(), sender);
         let accepting = tokio::spawn(accepting);
@@ -302,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn modes_and_removal() {
         let base = tempfile::tempdir().unwrap();
-        let directory = SocketDirectory::create(&place(base.path())).unwrap();
+        let directory = SocketDirectory::create(&place(base.path()), Guests::Users).unwrap();
         let _listener = directory.listen().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode(&directory.path), 0o700);
@@ -321,7 +294,7 @@ mod tests {
             group: Some(group.to_string()),
             ..place(base.path())
         };
-        let directory = SocketDirectory::create(&place).unwrap();
+        let directory = SocketDirectory::create(&place, Guests::Users).unwrap();
         let _listener = directory.listen().unwrap();
         let look = |path: &Path| fs::metadata(path).unwrap();
         assert_eq!(look(&directory.path).permissions().mode() & 0o7777, 0o710);
@@ -332,10 +305,27 @@ mod tests {
         assert_eq!(look(&directory.socket()).gid(), group);
     }
 
+    #[tokio::test]
+    async fn a_group_is_kept_from_what_is_for_the_parent() {
+        let base = tempfile::tempdir().unwrap();
+        let place = |group: &str| SocketPlace {
+            group: Some(group.to_owned()),
+            ..place(base.path())
+        };
+        let guests = Guests::Parent(getpid());
+        let directory = SocketDirectory::create(&place("7"), guests).unwrap();
+        let _listener = directory.listen().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&directory.path), 0o700);
+        assert_eq!(mode(&directory.socket()), 0o600);
+        let unknown = SocketDirectory::create(&place("no such group"), guests);
+        assert!(matches!(unknown, Err(NoSocket::Group)));
+    }
+
     #[test]
     fn a_long_path_is_refused_with_its_length() {
         let base = PathBuf::from(format!("/{}", "a".repeat(90)));
-        let error = SocketDirectory::create(&place(&base)).unwrap_err();
+        let error = SocketDirectory::create(&place(&base), Guests::Users).unwrap_err();
         assert!(matches!(error, NoSocket::PathLength(119)), "{error}");
     }
 
@@ -347,7 +337,7 @@ mod tests {
             ..place(base.path())
         };
         assert!(matches!(
-            SocketDirectory::create(&place),
+            SocketDirectory::create(&place, Guests::Users),
             Err(NoSocket::Group)
         ));
     }

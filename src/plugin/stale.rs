@@ -46,7 +46,7 @@ mod tests {
     use std::os::unix::fs::{chown, symlink};
 
     use super::*;
-    use crate::{environment::SocketPlace, socket::SocketDirectory};
+    use crate::{admission::Guests, environment::SocketPlace, socket::SocketDirectory};
 
     #[test]
     fn only_dead_directories_of_ours_go() {
@@ -56,7 +56,7 @@ mod tests {
             base: base.path().to_owned(),
             group: None,
         };
-        let living = SocketDirectory::create(&place).unwrap();
+        let living = SocketDirectory::create(&place, Guests::Users).unwrap();
         for name in ["spire-plugin-dead", "spire-plugin-full", "other"] {
             fs::create_dir(at(name)).unwrap();
             fs::write(at(name).join(SOCKET), "").unwrap();

@@ -2,15 +2,17 @@
 
 use std::{env, fs, path::Path};
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 11] = [
     "plugin/broker.proto",
     "plugin/controller.proto",
     "plugin/stdio.proto",
+    "spire/agent/keymanager.proto",
     "spire/agent/nodeattestor.proto",
     "spire/common/config.proto",
     "spire/host/agentstore.proto",
     "spire/host/metrics.proto",
     "spire/private/init.proto",
+    "spire/server/credentialcomposer.proto",
     "spire/server/nodeattestor.proto",
 ];
 
