@@ -27,6 +27,8 @@ pub struct ChallengeExtension {
     pub pcrs: Vec<(Hash, Vec<u8>)>,
     /// Whether the boot event log is to come with the quote.
     pub log: bool,
+    /// Whether the AK is to certify every SVID key that was offered.
+    pub certify: bool,
     /// SHA-256 of the values of [`ChallengeExtension::pcrs`], in this order, ascending in each bank, with which the server
     /// knows what the log proves: with these the log may be left out.
     pub known_pcrs: Option<[u8; 32]>,
@@ -49,6 +51,7 @@ impl fmt::Debug for ChallengeExtension {
             .field("version", &self.version)
             .field("pcrs", &self.pcrs)
             .field("log", &self.log)
+            .field("certify", &self.certify)
             .field("known_pcrs", &self.known_pcrs.is_some())
             .finish_non_exhaustive()
     }
@@ -97,6 +100,7 @@ impl Challenge {
                     })
                     .collect(),
                 log: extension.log,
+                certify: extension.certify,
                 known_pcrs: extension.known_pcrs.map(|digest| base64(&digest)),
             }),
         };
@@ -105,7 +109,10 @@ impl Challenge {
 }
 
 fn decode_extension(object: &Object<'_>) -> Result<ChallengeExtension, Malformed> {
-    let members = Members::new(object, &["version", "nonce", "pcrs", "log", "known_pcrs"])?;
+    let members = Members::new(
+        object,
+        &["version", "nonce", "pcrs", "log", "certify", "known_pcrs"],
+    )?;
     let nonce = members
         .bytes("nonce", limits::NONCE)?
         .ok_or(Malformed::Value)?;
@@ -118,6 +125,7 @@ fn decode_extension(object: &Object<'_>) -> Result<ChallengeExtension, Malformed
             .map(decode_bank)
             .collect::<Result<_, _>>()?,
         log: members.flag("log")?.unwrap_or_default(),
+        certify: members.flag("certify")?.unwrap_or_default(),
         known_pcrs: members.sha256("known_pcrs")?,
     })
 }
@@ -170,6 +178,8 @@ struct ExtensionMessage<'a> {
     /// Left out where it is false: so it was before there was one.
     #[serde(skip_serializing_if = "is_false")]
     log: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    certify: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     known_pcrs: Option<String>,
 }
@@ -200,6 +210,7 @@ mod tests {
                 nonce: [5; 32],
                 pcrs: vec![(Hash::Sha256, vec![0, 7])],
                 log: true,
+                certify: true,
                 known_pcrs: Some([6; 32]),
             }),
         }
@@ -223,7 +234,7 @@ mod tests {
     #[test]
     fn a_challenge_shows_no_byte_of_its_nonce() {
         let shown = format!("{:?}", challenge().extension);
-        let expected = "Some(ChallengeExtension { version: 1, pcrs: [(Sha256, [0, 7])], log: true, known_pcrs: true, .. })";
+        let expected = "Some(ChallengeExtension { version: 1, pcrs: [(Sha256, [0, 7])], log: true, certify: true, known_pcrs: true, .. })";
         assert_eq!(shown, expected);
     }
 
@@ -253,6 +264,8 @@ mod tests {
             ("\"nonce\"", "\"Nonce\":\"\",\"nonce\""),
             ("\"log\"", "\"Log\":true,\"log\""),
             ("\"log\":true", "\"log\":1"),
+            ("\"certify\"", "\"Certify\":true,\"certify\""),
+            ("\"certify\":true", "\"certify\":1"),
             ("\"known_pcrs\"", "\"Known_pcrs\":\"\",\"known_pcrs\""),
             ("BgYG", "BgY"),
             ("\"pcrs\":[{", "\"PCRs\":[],\"pcrs\":[{"),
@@ -272,28 +285,35 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_asked_for_by_true_and_by_nothing_else() {
-        let asking = |log| {
+    fn a_log_and_certifications_are_asked_for_by_true_and_by_nothing_else() {
+        let log: fn(&mut ChallengeExtension, bool) = |asked, flag| asked.log = flag;
+        asked_for_by_true("log", log);
+        let certify: fn(&mut ChallengeExtension, bool) = |asked, flag| asked.certify = flag;
+        asked_for_by_true("certify", certify);
+    }
+
+    fn asked_for_by_true(name: &str, set: fn(&mut ChallengeExtension, bool)) {
+        let asking = |flag| {
             let mut challenge = challenge();
-            challenge.extension.as_mut().unwrap().log = log;
+            set(challenge.extension.as_mut().unwrap(), flag);
             challenge
         };
         let text = String::from_utf8(asking(true).encode()).unwrap();
-        let member = ",\"log\":true";
-        assert!(text.contains(member), "{text}");
-        // Without it a challenge is, byte for byte, as it was before there was a log to ask for.
-        let without = text.replace(member, "");
+        let member = format!(",\"{name}\":true");
+        assert!(text.contains(&member), "{text}");
+        // Without it a challenge is, byte for byte, as it was before there was anything to ask for.
+        let without = text.replace(&member, "");
         assert_eq!(asking(false).encode(), without.as_bytes());
         for (written, expect) in [
-            (",\"log\":true", Ok(asking(true))),
-            (",\"log\":false", Ok(asking(false))),
-            (",\"log\":null", Ok(asking(false))),
-            ("", Ok(asking(false))),
-            (",\"log\":\"true\"", Err(Malformed::Value)),
-            (",\"log\":1", Err(Malformed::Value)),
-            (",\"log\":[]", Err(Malformed::Value)),
+            ("true", Ok(asking(true))),
+            ("false", Ok(asking(false))),
+            ("null", Ok(asking(false))),
+            ("\"true\"", Err(Malformed::Value)),
+            ("1", Err(Malformed::Value)),
+            ("[]", Err(Malformed::Value)),
         ] {
-            let text = text.replace(member, written);
+            let written = format!(",\"{name}\":{written}");
+            let text = text.replace(&member, &written);
             assert_eq!(Challenge::decode(text.as_bytes()), expect, "{written}");
         }
     }

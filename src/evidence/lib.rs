@@ -19,6 +19,7 @@ mod record;
 mod response;
 mod signature;
 mod subject_key;
+mod svid_key;
 mod template;
 #[cfg(test)]
 mod tests_bounds;
@@ -35,9 +36,10 @@ pub use pcr::{PcrBank, PcrSelection, pcr_digest};
 pub use pem::{PemBlock, encode_pem, parse_pem};
 pub use public::{Attributes, Hierarchy, Name, Public, PublicError, PublicKey, Scheme, Symmetric};
 pub use record::Record;
-pub use response::{Evidence, Proof, Response};
+pub use response::{Evidence, KeyCertification, Proof, Response};
 pub use signature::{Signature, SignatureValue};
 pub use subject_key::{EkHash, SubjectKey};
+pub use svid_key::{StorageTemplate, SvidKeyTemplate};
 pub use template::{AkTemplate, EkProfile, EkTemplate};
 pub use transcript::{Secret, Transcript};
 

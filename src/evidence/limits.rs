@@ -51,5 +51,8 @@ pub const NONCE: usize = 32;
 /// Capabilities that an agent may name.
 pub const CAPABILITIES: usize = 16;
 
+/// SVID keys that an agent may offer: two are in use at a time.
+pub const SVID_KEYS: usize = 4;
+
 /// Characters of any short text in a message: a capability, a boot id.
 pub const TEXT: usize = 64;

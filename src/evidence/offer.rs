@@ -56,6 +56,10 @@ pub struct OfferExtension {
     pub evidence: Vec<Capability>,
     /// DER certificates between the EK certificate and an anchor, from the TPM's own storage.
     pub ek_intermediates: Vec<Vec<u8>>,
+    /// TPMT_PUBLIC of each SVID key that the AK can certify.
+    pub svid_keys: Vec<Vec<u8>>,
+    /// TPMT_PUBLIC of the storage root key above them.
+    pub svid_parent: Option<Vec<u8>>,
     /// SHA-256 of the boot event log, so that a server which has judged it need not ask for it again.
     pub log_sha256: Option<[u8; 32]>,
     /// The kernel's id of this boot, for the server's records; proves nothing.
@@ -69,6 +73,8 @@ pub enum Capability {
     Quote,
     /// `log`: the boot event log.
     Log,
+    /// `certify`: TPM2_Certify of the SVID keys.
+    Certify,
     /// One that this version does not know.
     Unknown,
 }
@@ -121,6 +127,8 @@ impl Offer {
                     .iter()
                     .map(|der| base64(der))
                     .collect(),
+                svid_keys: extension.svid_keys.iter().map(|key| base64(key)).collect(),
+                svid_parent: extension.svid_parent.as_deref().map(base64),
                 log_sha256: extension.log_sha256.map(|digest| base64(&digest)),
                 boot_id: extension.boot_id.as_deref(),
             }),
@@ -134,6 +142,7 @@ impl Capability {
         match self {
             Self::Quote => Some("quote"),
             Self::Log => Some("log"),
+            Self::Certify => Some("certify"),
             Self::Unknown => None,
         }
     }
@@ -210,12 +219,15 @@ fn decode_extension(object: &Object<'_>) -> Result<OfferExtension, Malformed> {
         "max_version",
         "evidence",
         "ek_intermediates",
+        "svid_keys",
+        "svid_parent",
         "log_sha256",
         "boot_id",
     ];
     let members = Members::new(object, &known)?;
     let evidence = members.list("evidence", limits::CAPABILITIES)?;
     let intermediates = members.list("ek_intermediates", limits::PAYLOAD)?;
+    let svid_keys = members.list("svid_keys", limits::SVID_KEYS)?;
     Ok(OfferExtension {
         min_version: members.number("min_version")?.ok_or(Malformed::Value)?,
         max_version: members.number("max_version")?.ok_or(Malformed::Value)?,
@@ -227,6 +239,11 @@ fn decode_extension(object: &Object<'_>) -> Result<OfferExtension, Malformed> {
             .iter()
             .map(|value| value.bytes(limits::PAYLOAD))
             .collect::<Result<_, _>>()?,
+        svid_keys: svid_keys
+            .iter()
+            .map(|value| value.bytes(limits::PUBLIC))
+            .collect::<Result<_, _>>()?,
+        svid_parent: members.bytes("svid_parent", limits::PUBLIC)?,
         log_sha256: members.sha256("log_sha256")?,
         boot_id: members.text("boot_id", limits::TEXT)?.map(str::to_owned),
     })
@@ -236,6 +253,7 @@ fn decode_capability(value: &Json<'_>) -> Result<Capability, Malformed> {
     Ok(match value.text(limits::TEXT)? {
         "quote" => Capability::Quote,
         "log" => Capability::Log,
+        "certify" => Capability::Certify,
         _ => Capability::Unknown,
     })
 }
@@ -268,6 +286,10 @@ struct ExtensionMessage<'a> {
     evidence: Vec<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ek_intermediates: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    svid_keys: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    svid_parent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log_sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -298,8 +320,10 @@ mod tests {
             extension: Some(OfferExtension {
                 min_version: 1,
                 max_version: 2,
-                evidence: vec![Capability::Quote, Capability::Log],
+                evidence: vec![Capability::Quote, Capability::Log, Capability::Certify],
                 ek_intermediates: vec![vec![7; 9]],
+                svid_keys: vec![vec![10; 9], vec![11; 9]],
+                svid_parent: Some(vec![12; 9]),
                 log_sha256: Some([8; 32]),
                 boot_id: Some("boot".into()),
             }),
@@ -313,7 +337,10 @@ mod tests {
         let pem = base64(encode_ek(&offer().ek).as_bytes());
         assert!(bytes.starts_with(format!("{{\"EK\":\"{pem}\",\"AK\":{{").as_bytes()));
         let text = String::from_utf8(bytes).unwrap();
-        assert!(text.contains("\"evidence\":[\"quote\",\"log\"]"), "{text}");
+        assert!(
+            text.contains("\"evidence\":[\"quote\",\"log\",\"certify\"]"),
+            "{text}"
+        );
         let old = Offer {
             extension: None,
             ..offer()
@@ -364,6 +391,8 @@ mod tests {
                 "\"ek_intermediates\"",
                 "\"EK_intermediates\":[],\"ek_intermediates\"",
             ),
+            ("\"svid_keys\"", "\"Svid_keys\":[],\"svid_keys\""),
+            ("\"svid_parent\"", "\"SVID_parent\":\"\",\"svid_parent\""),
             ("\"log_sha256\"", "\"Log_sha256\":\"\",\"log_sha256\""),
             ("\"boot_id\"", "\"Boot_id\":\"\",\"boot_id\""),
         ] {
@@ -412,7 +441,7 @@ mod tests {
             .replace("\"evidence\":[", "\"later\":1.5,\"evidence\":[\"future\",");
         let decoded = Offer::decode(newer.as_bytes()).unwrap();
         let evidence = decoded.extension.unwrap().evidence;
-        let known = [Capability::Quote, Capability::Log];
+        let known = [Capability::Quote, Capability::Log, Capability::Certify];
         assert_eq!(evidence, [&[Capability::Unknown][..], &known].concat());
     }
 
@@ -459,7 +488,7 @@ mod tests {
         let extension = |offer: &mut Offer, change: fn(&mut OfferExtension, usize), size| {
             change(offer.extension.as_mut().unwrap(), size);
         };
-        let parts: [(&str, usize, Part<'_>); 7] = [
+        let parts: [(&str, usize, Part<'_>); 10] = [
             ("AK", limits::PUBLIC, &|offer, size| {
                 offer.ak.public = vec![0; size];
             }),
@@ -474,6 +503,16 @@ mod tests {
             }),
             ("creation signature", limits::SIGNATURE, &|offer, size| {
                 creation(offer, |all| &mut all.signature, size);
+            }),
+            ("number of SVID keys", limits::SVID_KEYS, &|offer, size| {
+                extension(offer, |all, size| all.svid_keys = vec![vec![1]; size], size);
+            }),
+            ("an SVID key", limits::PUBLIC, &|offer, size| {
+                extension(offer, |all, size| all.svid_keys = vec![vec![1; size]], size);
+            }),
+            ("the SVID keys' parent", limits::PUBLIC, &|offer, size| {
+                let change = |all: &mut OfferExtension, size| all.svid_parent = Some(vec![1; size]);
+                extension(offer, change, size);
             }),
             ("boot id", limits::TEXT, &|offer, size| {
                 extension(

@@ -38,6 +38,17 @@ pub struct Evidence {
     pub signature: Vec<u8>,
     /// `pcrs`: the values that were quoted.
     pub pcrs: Vec<PcrBank>,
+    /// `certifications`: one for each SVID key, in the order of the offer; absent where none was asked for.
+    pub certifications: Vec<KeyCertification>,
+}
+
+/// The outcome of TPM2_Certify of an SVID key by the AK.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyCertification {
+    /// `attest`: TPMS_ATTEST of type ATTEST_CERTIFY.
+    pub attest: Vec<u8>,
+    /// `signature`: TPMT_SIGNATURE.
+    pub signature: Vec<u8>,
 }
 
 impl Response {
@@ -100,7 +111,7 @@ impl Evidence {
     /// Parses an evidence document.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let object = parse_object(bytes)?;
-        let members = Members::new(&object, &["quote", "signature", "pcrs"])?;
+        let members = Members::new(&object, &["quote", "signature", "pcrs", "certifications"])?;
         Ok(Self {
             quote: members
                 .bytes("quote", limits::ATTEST)?
@@ -112,6 +123,11 @@ impl Evidence {
                 .list("pcrs", limits::BANKS)?
                 .iter()
                 .map(decode_bank)
+                .collect::<Result<_, _>>()?,
+            certifications: members
+                .list("certifications", limits::SVID_KEYS)?
+                .iter()
+                .map(decode_certification)
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -126,10 +142,18 @@ impl Evidence {
                 .map(|(pcr, value)| (*pcr, hex::encode(value)))
                 .collect(),
         });
+        let certifications = self
+            .certifications
+            .iter()
+            .map(|certified| CertificationMessage {
+                attest: base64(&certified.attest),
+                signature: base64(&certified.signature),
+            });
         let message = EvidenceMessage {
             quote: base64(&self.quote),
             signature: base64(&self.signature),
             pcrs: pcrs.collect(),
+            certifications: certifications.collect(),
         };
         serde_json::to_vec(&message).unwrap_or_default()
     }
@@ -147,6 +171,18 @@ fn decode_proof(object: &Object<'_>) -> Result<Proof, Malformed> {
             .ok_or(Malformed::Value)?,
         log: members.bytes("log", limits::LOG)?,
         proof: proof.try_into().map_err(|_short| Malformed::Value)?,
+    })
+}
+
+fn decode_certification(value: &Json<'_>) -> Result<KeyCertification, Malformed> {
+    let Json::Object(object) = value else {
+        return Err(Malformed::Value);
+    };
+    let members = Members::new(object, &["attest", "signature"])?;
+    let part = |key, limit| members.bytes(key, limit)?.ok_or(Malformed::Value);
+    Ok(KeyCertification {
+        attest: part("attest", limits::ATTEST)?,
+        signature: part("signature", limits::SIGNATURE)?,
     })
 }
 
@@ -212,6 +248,14 @@ struct EvidenceMessage {
     quote: String,
     signature: String,
     pcrs: Vec<BankMessage>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certifications: Vec<CertificationMessage>,
+}
+
+#[derive(Serialize)]
+struct CertificationMessage {
+    attest: String,
+    signature: String,
 }
 
 #[derive(Serialize)]
@@ -241,6 +285,14 @@ mod tests {
                 hash: Hash::Sha256,
                 values,
             }],
+            certifications: vec![certification(1), certification(2)],
+        }
+    }
+
+    fn certification(size: usize) -> KeyCertification {
+        KeyCertification {
+            attest: vec![8; size],
+            signature: vec![9; size],
         }
     }
 
@@ -270,6 +322,13 @@ mod tests {
         }
         assert_eq!(secret(1).encode().as_slice(), br#"{"Secret":"AQ=="}"#);
         assert_eq!(Evidence::decode(&evidence().encode()), Ok(evidence()));
+        let certifications = Vec::new();
+        let none = Evidence {
+            certifications,
+            ..evidence()
+        };
+        assert!(!String::from_utf8_lossy(&none.encode()).contains("certifications"));
+        assert_eq!(Evidence::decode(&none.encode()), Ok(none));
     }
 
     #[test]
@@ -329,6 +388,18 @@ mod tests {
             ("\"pcrs\"", "\"PCRs\":[],\"pcrs\""),
             ("\"hash\"", "\"Hash\":\"\",\"hash\""),
             ("\"values\"", "\"Values\":{},\"values\""),
+            (
+                "\"certifications\"",
+                "\"Certifications\":[],\"certifications\"",
+            ),
+            ("\"certifications\":[{", "\"certifications\":[1,{"),
+            ("\"attest\"", "\"Attest\":\"\",\"attest\""),
+            ("\"attest\"", "\"other\""),
+            (
+                "CAg=\",\"signature\"",
+                "CAg=\",\"SIGNATURE\":\"\",\"signature\"",
+            ),
+            ("CAg=\",\"signature\"", "CAg=\",\"other\""),
         ] {
             assert!(text.contains(from), "{from}");
             assert!(
@@ -352,6 +423,10 @@ mod tests {
             quote: vec![1; limits::ATTEST],
             signature: vec![2; limits::SIGNATURE],
             pcrs: vec![full; limits::BANKS],
+            certifications: vec![
+                certification(limits::ATTEST.max(limits::SIGNATURE));
+                limits::SVID_KEYS
+            ],
         };
         let log = |size| {
             let proof = Proof {
@@ -368,10 +443,32 @@ mod tests {
                 quote: vec![1; quote],
                 signature: vec![2; signature],
                 pcrs: vec![evidence().pcrs[0].clone(); banks],
+                certifications: Vec::new(),
             };
             Evidence::decode(&document.encode()).map(drop)
         };
-        let (quote, signature, banks) = (limits::ATTEST, limits::SIGNATURE, limits::BANKS);
+        let certified = |attest, signature, count| {
+            let one = KeyCertification {
+                attest: vec![1; attest],
+                signature: vec![2; signature],
+            };
+            let certifications = vec![one; count];
+            let document = Evidence {
+                certifications,
+                ..evidence()
+            };
+            Evidence::decode(&document.encode()).map(drop)
+        };
+        let (quote, signature, count) = (limits::ATTEST, limits::SIGNATURE, limits::SVID_KEYS);
+        assert_eq!(certified(quote, signature, count), Ok(()));
+        for outcome in [
+            certified(quote + 1, signature, 1),
+            certified(quote, signature + 1, 1),
+            certified(quote, signature, count + 1),
+        ] {
+            assert_eq!(outcome, Err(Malformed::TooLong));
+        }
+        let banks = limits::BANKS;
         assert_eq!(sized(quote, signature, banks), Ok(()));
         for (quote, signature, banks) in [
             (quote + 1, signature, banks),

@@ -21,6 +21,8 @@ fn offer() -> Offer {
             max_version: 1,
             evidence: vec![Capability::Quote],
             ek_intermediates: Vec::new(),
+            svid_keys: Vec::new(),
+            svid_parent: None,
             log_sha256: None,
             boot_id: None,
         }),
@@ -35,6 +37,7 @@ fn challenge(pcrs: Vec<u8>) -> Challenge {
             nonce: [5; 32],
             pcrs: vec![(Hash::Sha256, pcrs)],
             log: false,
+            certify: false,
             known_pcrs: None,
         }),
     }
@@ -48,6 +51,7 @@ fn evidence() -> Evidence {
             hash: Hash::Sha256,
             values: [(0, vec![4; 32])].into(),
         }],
+        certifications: Vec::new(),
     }
 }
 
