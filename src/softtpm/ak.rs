@@ -1,6 +1,9 @@
 //! Attestation keys: real key material under a public area that may claim anything.
 
-use evidence::{AkTemplate, Algorithm, Hash, Hierarchy, Name, Public, Scheme, Symmetric, Writer};
+use evidence::{
+    AkTemplate, Algorithm, Hash, Hierarchy, Name, Public, PublicKey, Scheme, StorageTemplate,
+    Symmetric, Writer,
+};
 
 use crate::{Key, KeyKind, Role, TpmError};
 
@@ -82,25 +85,7 @@ impl Ak {
     /// Fails for what no strict parser reads, such as reserved attributes: for these, alter the
     /// bytes in the offer. An unknown nameAlg is possible, but leaves the key without a Name.
     pub fn altered(self, change: impl FnOnce(&mut Public)) -> Result<Self, TpmError> {
-        let mut wanted = self.public.clone();
-        change(&mut wanted);
-        let public = Public::new(
-            Hash::from_algorithm(wanted.name_alg).unwrap_or(Hash::Sha256),
-            wanted.attributes.0,
-            &wanted.auth_policy,
-            wanted.symmetric,
-            wanted.scheme,
-            wanted.key,
-        );
-        let bytes = public.as_bytes();
-        let (kind, rest) = bytes.split_at_checked(2).unwrap_or_default();
-        let rest = rest.get(2..).unwrap_or_default();
-        let bytes = Writer::new()
-            .raw(kind)
-            .u16(wanted.name_alg.0)
-            .raw(rest)
-            .finish();
-        let public = Public::parse(&bytes).map_err(|_refused| TpmError::Key)?;
+        let public = altered(&self.public, change)?;
         Ok(Self { public, ..self })
     }
 
@@ -113,37 +98,44 @@ impl Ak {
     /// nameAlg ‖ H(hierarchy handle ‖ Name), else nameAlg ‖ H(QN(parent) ‖ Name), by the nameAlg
     /// of the key itself (part 1, section 16.3).
     pub fn qualified_name(&self) -> Result<Name, TpmError> {
-        match &self.parent {
-            Parent::Hierarchy(hierarchy) => self.public.qualified_name(*hierarchy),
-            Parent::Primary { public, hierarchy } => public
-                .qualified_name(*hierarchy)
-                .and_then(|parent| child_of(&parent, &self.public)),
-        }
-        .ok_or(TpmError::Unnamed)
+        self.parent.qualified_name_of(&self.public)
     }
 }
 
 impl Parent {
-    /// The storage root key of the owner hierarchy, RSA-2048, with a sample key.
+    /// The storage root key of the owner hierarchy that agents of the first generation use, RSA-2048, with a sample key.
     pub fn srk() -> Result<Self, TpmError> {
         let key = Key::sample(Role::Other, KeyKind::Rsa2048)?;
-        let symmetric = Symmetric::Cipher {
-            algorithm: Algorithm::AES,
-            bits: 128,
-            mode: Algorithm::CFB,
-        };
+        Ok(Self::storage_root(
+            StorageTemplate::Rsa2048,
+            key.public_key(),
+        ))
+    }
+
+    /// A storage root key of the owner hierarchy.
+    pub(crate) fn storage_root(template: StorageTemplate, key: PublicKey) -> Self {
+        let template = template.public();
         let public = Public::new(
             Hash::Sha256,
-            SRK,
-            &[],
-            symmetric,
-            Scheme::Null,
-            key.public_key(),
+            template.attributes.0,
+            &template.auth_policy,
+            template.symmetric,
+            template.scheme,
+            key,
         );
-        Ok(Self::Primary {
+        Self::Primary {
             public: Box::new(public),
             hierarchy: Hierarchy::Owner,
-        })
+        }
+    }
+
+    /// The qualified name of a key that was created here.
+    pub(crate) fn qualified_name_of(&self, key: &Public) -> Result<Name, TpmError> {
+        match self {
+            Self::Hierarchy(hierarchy) => key.qualified_name(*hierarchy),
+            Self::Primary { public, hierarchy } => key.qualified_name_below(public, *hierarchy),
+        }
+        .ok_or(TpmError::Unnamed)
     }
 
     /// Where the tree ends.
@@ -154,19 +146,35 @@ impl Parent {
     }
 }
 
-/// fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, decrypt.
-const SRK: u32 = 0x0003_0472;
-
-fn child_of(parent: &Name, child: &Public) -> Option<Name> {
-    let hash = Hash::from_algorithm(child.name_alg)?;
-    let digest = hash.digest(&[parent.as_bytes(), child.name()?.as_bytes()]);
-    let name = Writer::new().u16(child.name_alg.0).raw(&digest).finish();
-    Some(Name::from_bytes(&name))
+/// A public area that differs in what `change` alters, encoded anew, whatever nameAlg it then has.
+pub(crate) fn altered(
+    public: &Public,
+    change: impl FnOnce(&mut Public),
+) -> Result<Public, TpmError> {
+    let mut wanted = public.clone();
+    change(&mut wanted);
+    let public = Public::new(
+        Hash::from_algorithm(wanted.name_alg).unwrap_or(Hash::Sha256),
+        wanted.attributes.0,
+        &wanted.auth_policy,
+        wanted.symmetric,
+        wanted.scheme,
+        wanted.key,
+    );
+    let bytes = public.as_bytes();
+    let (kind, rest) = bytes.split_at_checked(2).unwrap_or_default();
+    let rest = rest.get(2..).unwrap_or_default();
+    let bytes = Writer::new()
+        .raw(kind)
+        .u16(wanted.name_alg.0)
+        .raw(rest)
+        .finish();
+    Public::parse(&bytes).map_err(|_refused| TpmError::Key)
 }
 
 #[cfg(test)]
 mod tests {
-    use evidence::{Attributes, Curve, PublicKey};
+    use evidence::{Attributes, Curve};
 
     use super::*;
 

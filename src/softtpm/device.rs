@@ -7,9 +7,10 @@ use evidence::{
 };
 
 use crate::boot_log::reset_values;
-use crate::{Ak, BootLog, Key, KeyKind, Parent, Role, TpmError};
+use crate::{Ak, BootLog, Key, KeyKind, Parent, Role, SvidKey, TpmError};
 
-/// A TPM in software. Two clones are a machine and its copy.
+/// A TPM in software, and what an agent sees of the machine around it. Two clones are a machine and its copy; a clone put
+/// back later is a restored snapshot.
 #[derive(Debug, Clone)]
 pub struct SoftTpm {
     /// The endorsement key.
@@ -18,14 +19,20 @@ pub struct SoftTpm {
     pub ak: Ak,
     /// The PCR banks that are allocated.
     pub pcrs: Vec<PcrBank>,
-    /// The clock: advances by a millisecond with each structure that the TPM signs.
+    /// The SVID keys that are there, in the order in which they are offered.
+    pub svid_keys: Vec<SvidKey>,
+    /// The clock: advances by a millisecond with each structure that the TPM signs, and as it is told.
     pub clock: ClockInfo,
     /// firmwareVersion.
     pub firmware: u64,
     /// The boot event log that goes with the PCR values.
     pub log: Option<Vec<u8>>,
+    /// The kernel's id of this boot, as the machine says.
+    pub boot_id: Option<String>,
     /// What the machine boots, if it was said.
-    boots: Option<BootLog>,
+    pub(crate) boots: Option<BootLog>,
+    /// What the last TPM2_Clear put into the seed of the owner hierarchy; empty before the first.
+    pub(crate) owner_seed: Vec<u8>,
 }
 
 impl SoftTpm {
@@ -35,6 +42,7 @@ impl SoftTpm {
             ek,
             ak,
             pcrs: vec![booted_bank(Hash::Sha256), booted_bank(Hash::Sha384)],
+            svid_keys: Vec::new(),
             clock: ClockInfo {
                 clock: 86_400_000,
                 reset_count: 7,
@@ -43,7 +51,9 @@ impl SoftTpm {
             },
             firmware: 0x2019_1023_0016_3636,
             log: None,
+            boot_id: Some("7d9e9b1c-8f4e-4a57-9d0b-0f6c2b6a4c11".to_owned()),
             boots: None,
+            owner_seed: Vec::new(),
         }
     }
 
@@ -137,30 +147,6 @@ impl SoftTpm {
         self.log = Some(bytes);
         self.boots = Some(log.clone());
     }
-
-    /// A reboot: the TPM is reset and the machine boots the same software.
-    pub fn reset(&mut self) {
-        self.clock.reset_count += 1;
-        self.clock.restart_count = 0;
-        if let Some(log) = self.boots.take() {
-            self.boot(&log);
-            return;
-        }
-        for bank in &mut self.pcrs {
-            *bank = booted_bank(bank.hash);
-        }
-    }
-
-    /// TPM2_Clear: clock and counters fall to zero; EK and AK, both of the endorsement hierarchy,
-    /// stay as they are.
-    pub fn clear(&mut self) {
-        self.clock = ClockInfo {
-            clock: 0,
-            reset_count: 0,
-            restart_count: 0,
-            safe: true,
-        };
-    }
 }
 
 /// A bank after a boot: PCR 0 to 15 measured, 16 and 23 zero, 17 to 22 all ones.
@@ -232,8 +218,5 @@ mod tests {
         assert_eq!(tpm.pcrs[2].values[&0], [1; 20]);
         tpm.reset();
         assert_eq!(tpm.pcrs[..2], before);
-        assert_eq!((tpm.clock.reset_count, tpm.clock.restart_count), (8, 0));
-        tpm.clear();
-        assert_eq!((tpm.clock.reset_count, tpm.clock.clock), (0, 0));
     }
 }

@@ -1,7 +1,8 @@
 //! Lies: alterations of an exchange, each at a named step, before or after the signature.
 
 use evidence::{
-    Algorithm, Attest, Evidence, Hash, Offer, PcrBank, PcrSelection, Response, Secret, Signature,
+    Algorithm, Attest, ChallengeExtension, Evidence, Hash, KeyCertification, Offer, PcrBank,
+    PcrSelection, Response, Secret, Signature,
 };
 
 use crate::{Key, SoftTpm, TpmError};
@@ -9,8 +10,9 @@ use crate::{Key, SoftTpm, TpmError};
 /// What an agent tells that is not so. Several lies about one step are told in the order they were
 /// added; whatever follows the step is computed from the lie.
 ///
-/// In the order of an exchange: creation, offer, payload; secret, seen, selections, attest, signed,
-/// signer, signature, values, evidence, document, log, answer, response.
+/// In the order of an exchange: creation, offer, payload; secret, seen, asked; selections, attest, signed, signer,
+/// signature, values; for each SVID key certification, certified, certifier, certification_signature; certifications,
+/// evidence, document, log, answer, response.
 #[derive(Default)]
 pub struct Lies {
     creation: Lie<Attest>,
@@ -18,12 +20,19 @@ pub struct Lies {
     payload: Lie<Vec<u8>>,
     guess: Option<Vec<u8>>,
     seen: Lie<Seen>,
+    asked: Lie<ChallengeExtension>,
     selections: Lie<Vec<PcrSelection>>,
     attest: Lie<Attest>,
     signed: Lie<Vec<u8>>,
     signer: Option<(Key, Algorithm, Hash)>,
     signature: Lie<Signature>,
     values: Lie<Vec<PcrBank>>,
+    certification: Lie<Attest>,
+    certified: Lie<Vec<u8>>,
+    certifier: Option<(Key, Algorithm, Hash)>,
+    certification_signature: Lie<Signature>,
+    only_certification: Option<usize>,
+    certifications: Lie<Vec<KeyCertification>>,
     evidence: Lie<Evidence>,
     document: Lie<Vec<u8>>,
     log: Lie<Option<Vec<u8>>>,
@@ -77,6 +86,8 @@ lies! {
     payload tell_payload Vec<u8>;
     /// Alters what goes into the transcript.
     seen tell_seen Seen;
+    /// Alters what the challenge asks, as if it had come so; the transcript is of the challenge as it travelled.
+    asked tell_asked ChallengeExtension;
     /// Alters what is quoted; values, digest and signature are then true to that.
     selections tell_selections Vec<PcrSelection>;
     /// Alters the quote before it is signed.
@@ -87,6 +98,14 @@ lies! {
     signature tell_signature Signature;
     /// Alters the PCR values that go with the quote.
     values tell_values Vec<PcrBank>;
+    /// Alters each certification of an SVID key before it is signed.
+    certification tell_certification Attest;
+    /// Alters the bytes of each certification before they are signed.
+    certified tell_certified Vec<u8>;
+    /// Alters the signature of each certification.
+    certification_signature tell_certification_signature Signature;
+    /// Withholds, adds, swaps or alters certifications after their signatures; the list is empty where none was asked for.
+    certifications tell_certifications Vec<KeyCertification>;
     /// Alters the evidence after the signature; the proof then covers the lie.
     evidence tell_evidence Evidence;
     /// Alters the bytes of the evidence document; the proof then covers the lie.
@@ -113,11 +132,32 @@ impl Lies {
         self
     }
 
-    /// Signs with another key than the AK, creation evidence as well as quotes.
+    /// Signs with another key than the AK: creation evidence, quotes and certifications.
     #[must_use]
     pub fn signer(mut self, key: Key, algorithm: Algorithm, hash: Hash) -> Self {
         self.signer = Some((key, algorithm, hash));
         self
+    }
+
+    /// Signs certifications alone with another key than the AK, such as the SVID key itself.
+    #[must_use]
+    pub fn certifier(mut self, key: Key, algorithm: Algorithm, hash: Hash) -> Self {
+        self.certifier = Some((key, algorithm, hash));
+        self
+    }
+
+    /// Tells the lies about each certification (`certification`, `certified`, `certifier`, `certification_signature`) in the
+    /// one at this place of the offer, and the truth in the others.
+    #[must_use]
+    pub fn only_certification(mut self, index: usize) -> Self {
+        self.only_certification = Some(index);
+        self
+    }
+
+    /// Sends the certifications of another exchange; see [`certifications_of`](crate::certifications_of).
+    #[must_use]
+    pub fn replayed(self, earlier: Vec<KeyCertification>) -> Self {
+        self.certifications(move |all| all.clone_from(&earlier))
     }
 
     pub(crate) fn secret_of(
@@ -135,6 +175,30 @@ impl Lies {
             Some((key, algorithm, hash)) => key.sign(*algorithm, *hash, bytes),
             None => tpm.sign(bytes),
         }
+    }
+
+    /// The certification at `index` of the offer, from its structure to its signature.
+    pub(crate) fn certify(
+        &self,
+        tpm: &SoftTpm,
+        index: usize,
+        mut structure: Attest,
+    ) -> Result<KeyCertification, TpmError> {
+        if self.only_certification.is_some_and(|only| only != index) {
+            let attest = structure.encode();
+            let signature = self.sign(tpm, &attest)?.encode();
+            return Ok(KeyCertification { attest, signature });
+        }
+        self.tell_certification(&mut structure);
+        let mut attest = structure.encode();
+        self.tell_certified(&mut attest);
+        let mut signature = match &self.certifier {
+            Some((key, algorithm, hash)) => key.sign(*algorithm, *hash, &attest)?,
+            None => self.sign(tpm, &attest)?,
+        };
+        self.tell_certification_signature(&mut signature);
+        let signature = signature.encode();
+        Ok(KeyCertification { attest, signature })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{Lies, Parent, SoftTpm, TpmError};
 
 impl SoftTpm {
     /// What an agent of this project offers: the certificate, if there is one, the EK, the AK with
-    /// its creation evidence, and the extension; the log where there is one.
+    /// its creation evidence, and the extension; the log where there is one, SVID keys and their parent where there are any.
     pub fn offer(&mut self, certificate: Option<&[u8]>) -> Result<Offer, TpmError> {
         self.offer_lying(certificate, &Lies::none())
     }
@@ -33,6 +33,12 @@ impl SoftTpm {
         lies: &Lies,
     ) -> Result<Offer, TpmError> {
         let log = self.log.is_some().then_some(Capability::Log);
+        let certify = !self.svid_keys.is_empty();
+        let evidence = [Capability::Quote].into_iter().chain(log);
+        let svid_keys = self.svid_keys.iter().map(|key| key.public.as_bytes());
+        let svid_keys = svid_keys.map(<[u8]>::to_vec).collect();
+        let root = certify.then(|| self.storage_root()).transpose()?;
+        let svid_parent = root.map(|root| root.as_bytes().to_vec());
         Ok(Offer {
             ek: EndorsementKey {
                 certificate: certificate.map(<[u8]>::to_vec),
@@ -45,10 +51,14 @@ impl SoftTpm {
             extension: Some(OfferExtension {
                 min_version: VERSION,
                 max_version: VERSION,
-                evidence: [Capability::Quote].into_iter().chain(log).collect(),
+                evidence: evidence
+                    .chain(certify.then_some(Capability::Certify))
+                    .collect(),
                 ek_intermediates: Vec::new(),
+                svid_keys,
+                svid_parent,
                 log_sha256: self.log.as_deref().and_then(sha256),
-                boot_id: Some("7d9e9b1c-8f4e-4a57-9d0b-0f6c2b6a4c11".to_owned()),
+                boot_id: self.boot_id.clone(),
             }),
         })
     }

@@ -103,6 +103,7 @@ mod tests {
                 nonce: [3; 32],
                 pcrs: vec![(Hash::Sha256, vec![0, 7])],
                 log: false,
+                certify: false,
                 known_pcrs: None,
             }),
         }

@@ -20,6 +20,7 @@ impl SoftTpm {
             quote,
             signature,
             pcrs: self.read_pcrs(selections),
+            certifications: Vec::new(),
         })
     }
 
@@ -52,7 +53,7 @@ impl SoftTpm {
         extra_data: &[u8],
         attested: Attested,
     ) -> Result<Attest, TpmError> {
-        self.clock.clock += 1;
+        self.advance_clock(1);
         let mut attest = Attest {
             magic: TPM_GENERATED,
             kind,

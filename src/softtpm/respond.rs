@@ -34,12 +34,21 @@ impl SoftTpm {
         let secret = lies.secret_of(|| self.activate(&challenge.credential))?;
         let response = match challenge.extension {
             None => Response::Secret(secret.clone()),
-            Some(extension) => {
+            Some(mut extension) => {
                 witness::tell("a nonce", &extension.nonce);
                 let transcript = transcript(seen, lies);
-                let binding = secret.quote_binding(&transcript);
-                witness::tell("a quote's binding", &binding);
-                let evidence = self.evidence(&binding, extension.selections(), lies)?;
+                lies.tell_asked(&mut extension);
+                let mut evidence = self.quote_lying(
+                    &secret.quote_binding(&transcript),
+                    extension.selections(),
+                    lies,
+                )?;
+                if extension.certify {
+                    let binding = secret.certify_binding(&transcript);
+                    evidence.certifications = self.certify_lying(&binding, lies)?;
+                }
+                lies.tell_certifications(&mut evidence.certifications);
+                lies.tell_evidence(&mut evidence);
                 let values = pcr_digest(Hash::Sha256, &extension.selections(), &self.pcrs);
                 let known = extension.known_pcrs.map(Vec::from);
                 let is_known = known.is_some() && known == values;
@@ -63,12 +72,13 @@ impl SoftTpm {
         Ok(answer)
     }
 
-    fn evidence(
+    fn quote_lying(
         &mut self,
         binding: &[u8],
         mut selections: Vec<PcrSelection>,
         lies: &Lies,
     ) -> Result<Evidence, TpmError> {
+        witness::tell("a quote's binding", binding);
         lies.tell_selections(&mut selections);
         let mut attest = self.quote_structure(binding, &selections)?;
         lies.tell_attest(&mut attest);
@@ -78,13 +88,12 @@ impl SoftTpm {
         lies.tell_signature(&mut signature);
         let mut pcrs = self.read_pcrs(&selections);
         lies.tell_values(&mut pcrs);
-        let mut evidence = Evidence {
+        Ok(Evidence {
             quote,
             signature: signature.encode(),
             pcrs,
-        };
-        lies.tell_evidence(&mut evidence);
-        Ok(evidence)
+            certifications: Vec::new(),
+        })
     }
 }
 
@@ -135,6 +144,7 @@ mod tests {
             nonce: [3; 32],
             pcrs: vec![(Hash::Sha256, vec![0, 7]), (Hash::Sha384, vec![4])],
             log,
+            certify: false,
         });
         Challenge {
             credential,
