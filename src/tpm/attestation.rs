@@ -9,7 +9,8 @@ use evidence::{
 
 use crate::endorsement::Search;
 use crate::operations::signing_hash;
-use crate::{Activation, Auth, EkChoice, Endorsement, Error, Key, Signed, Tpm, limits};
+use crate::storage_root::StorageRoot;
+use crate::{Activation, Auth, Context, EkChoice, Endorsement, Error, Key, Signed, Tpm, limits};
 
 /// How to attest.
 #[derive(Clone)]
@@ -20,7 +21,8 @@ pub struct Options {
     pub ak: AkTemplate,
     /// Password of the endorsement hierarchy, usually empty.
     pub endorsement_auth: Auth,
-    /// Password of the owner hierarchy, for NV indices that only the owner may read.
+    /// Password of the owner hierarchy, for NV indices that only the owner may read, and for making the
+    /// SRK where it is not persistent.
     pub owner_auth: Auth,
     /// An EK certificate in DER or PEM, used instead of the TPM's own.
     pub ek_certificate: Option<Vec<u8>>,
@@ -47,13 +49,27 @@ impl Default for Options {
 /// When their handles get lost (the TPM was reset, the machine resumed, the connection broke), or
 /// the TPM has no room, they are made again, once a call. Dropping it removes them from the TPM.
 pub struct Attestor {
-    tpm: Box<dyn Tpm>,
-    options: Options,
-    endorsement: Endorsement,
-    ak: Key,
+    pub(crate) tpm: Box<dyn Tpm>,
+    pub(crate) options: Options,
+    pub(crate) endorsement: Endorsement,
+    pub(crate) ak: Key,
     creation: Option<Creation>,
     /// Whether the keys are in the TPM, as far as is known.
-    present: bool,
+    pub(crate) present: bool,
+    /// The SRK above SVID keys, once it was asked for.
+    pub(crate) root: Option<StorageRoot>,
+    pub(crate) aside: Aside,
+}
+
+/// The EK outside the TPM, where it would take the place of another key.
+#[derive(Default)]
+pub(crate) struct Aside {
+    /// What brings it back.
+    pub(crate) context: Option<Context>,
+    /// Whether it is outside now.
+    pub(crate) is_out: bool,
+    /// Whether the TPM has no room for the EK even while a persistent SRK is used.
+    pub(crate) is_needed: bool,
 }
 
 /// What the first message of an attestation needs.
@@ -89,6 +105,8 @@ impl OfferParts {
                 max_version: VERSION,
                 evidence,
                 ek_intermediates: self.intermediates,
+                svid_keys: Vec::new(),
+                svid_parent: None,
                 log_sha256: None,
                 boot_id,
             }),
@@ -117,6 +135,8 @@ impl Attestor {
                 ak,
                 creation,
                 present: true,
+                root: None,
+                aside: Aside::default(),
             }),
             Err(error) => {
                 endorsement.discard(&mut *tpm, deadline);
@@ -185,7 +205,7 @@ impl Attestor {
         })
     }
 
-    fn with_keys<T>(
+    pub(crate) fn with_keys<T>(
         &mut self,
         deadline: Instant,
         mut operation: impl FnMut(&mut Self) -> Result<T, Error>,
@@ -235,13 +255,19 @@ impl Attestor {
         Ok(created.key)
     }
 
-    fn discard(&mut self, deadline: Instant) {
+    pub(crate) fn discard(&mut self, deadline: Instant) {
         if self.present {
             self.present = false;
             // They may be gone already.
             self.tpm.flush(self.ak.handle, deadline).ok();
-            self.endorsement.discard(&mut *self.tpm, deadline);
+            if !self.aside.is_out {
+                self.endorsement.discard(&mut *self.tpm, deadline);
+            }
         }
+        // Both may be another TPM's by now, or from before a clear.
+        self.aside.context = None;
+        self.aside.is_out = false;
+        self.root = None;
     }
 }
 
@@ -251,7 +277,7 @@ impl Drop for Attestor {
     }
 }
 
-fn search(options: &Options) -> Search<'_> {
+pub(crate) fn search(options: &Options) -> Search<'_> {
     Search {
         choice: options.ek,
         endorsement_auth: &options.endorsement_auth,

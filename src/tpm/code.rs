@@ -83,6 +83,17 @@ impl ResponseCode {
         self.is_format_one() && self.0 & 0x3F == 0x1F
     }
 
+    /// TPM2_Load cannot unwrap a key: TPM_RC_INTEGRITY, or anything else that it says against the
+    /// private part, as TPM_RC_SIZE where the key's parent has another hash.
+    pub(crate) fn is_foreign_key(self) -> bool {
+        self.is_integrity() || self.subject() == Some(("parameter", 1))
+    }
+
+    /// A parameter of the command is wrong.
+    pub(crate) fn is_of_parameter(self) -> bool {
+        matches!(self.subject(), Some(("parameter", _)))
+    }
+
     /// The name in the TPM library, without the number of a handle, session or parameter.
     pub fn name(self) -> &'static str {
         if self.is_format_one() {
@@ -248,6 +259,26 @@ mod tests {
             (0x8_0001, "unnamed code (0x80001)"),
         ] {
             assert_eq!(ResponseCode(code).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_said_against_a_parameter_is_told_apart() {
+        for (code, of_parameter, foreign) in [
+            (0x1DF, true, true),
+            (0x09F, false, true),
+            (0x1D5, true, true),
+            (0x1DA, true, true),
+            (0x2D5, true, false),
+            (0x1E6, true, true),
+            (0x18B, false, false),
+            (0x98E, false, false),
+            (0x902, false, false),
+            (0x143, false, false),
+        ] {
+            let code = ResponseCode(code);
+            assert_eq!(code.is_of_parameter(), of_parameter, "{code}");
+            assert_eq!(code.is_foreign_key(), foreign, "{code}");
         }
     }
 

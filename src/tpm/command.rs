@@ -16,9 +16,16 @@ impl CommandCode {
     pub const NV_READ: Self = Self(0x014E);
     pub const CREATE_PRIMARY: Self = Self(0x0131);
     pub const ACTIVATE_CREDENTIAL: Self = Self(0x0147);
+    pub const CERTIFY: Self = Self(0x0148);
     pub const CERTIFY_CREATION: Self = Self(0x014A);
+    pub const GET_TIME: Self = Self(0x014C);
     pub const POLICY_SECRET: Self = Self(0x0151);
+    pub const CREATE: Self = Self(0x0153);
+    pub const LOAD: Self = Self(0x0157);
     pub const QUOTE: Self = Self(0x0158);
+    pub const SIGN: Self = Self(0x015D);
+    pub const CONTEXT_LOAD: Self = Self(0x0161);
+    pub const CONTEXT_SAVE: Self = Self(0x0162);
     pub const FLUSH_CONTEXT: Self = Self(0x0165);
     pub const NV_READ_PUBLIC: Self = Self(0x0169);
     pub const POLICY_OR: Self = Self(0x0171);
@@ -27,6 +34,8 @@ impl CommandCode {
     pub const GET_CAPABILITY: Self = Self(0x017A);
     pub const GET_TEST_RESULT: Self = Self(0x017C);
     pub const PCR_READ: Self = Self(0x017E);
+    pub const READ_CLOCK: Self = Self(0x0181);
+    pub const TEST_PARMS: Self = Self(0x018A);
 
     /// The name in the TPM library.
     pub fn name(self) -> &'static str {
@@ -34,9 +43,16 @@ impl CommandCode {
             Self::NV_READ => "TPM2_NV_Read",
             Self::CREATE_PRIMARY => "TPM2_CreatePrimary",
             Self::ACTIVATE_CREDENTIAL => "TPM2_ActivateCredential",
+            Self::CERTIFY => "TPM2_Certify",
             Self::CERTIFY_CREATION => "TPM2_CertifyCreation",
+            Self::GET_TIME => "TPM2_GetTime",
             Self::POLICY_SECRET => "TPM2_PolicySecret",
+            Self::CREATE => "TPM2_Create",
+            Self::LOAD => "TPM2_Load",
             Self::QUOTE => "TPM2_Quote",
+            Self::SIGN => "TPM2_Sign",
+            Self::CONTEXT_LOAD => "TPM2_ContextLoad",
+            Self::CONTEXT_SAVE => "TPM2_ContextSave",
             Self::FLUSH_CONTEXT => "TPM2_FlushContext",
             Self::NV_READ_PUBLIC => "TPM2_NV_ReadPublic",
             Self::POLICY_OR => "TPM2_PolicyOR",
@@ -45,6 +61,8 @@ impl CommandCode {
             Self::GET_CAPABILITY => "TPM2_GetCapability",
             Self::GET_TEST_RESULT => "TPM2_GetTestResult",
             Self::PCR_READ => "TPM2_PCR_Read",
+            Self::READ_CLOCK => "TPM2_ReadClock",
+            Self::TEST_PARMS => "TPM2_TestParms",
             _ => "another command",
         }
     }

@@ -135,6 +135,26 @@ pub enum Error {
     /// After handles were lost, the same template gave another key.
     #[error("the TPM now makes other keys than before")]
     KeysChanged,
+    /// The owner hierarchy's password is another one than is given.
+    #[error("the storage root key: {code}")]
+    OwnerAuth {
+        /// The answer.
+        code: ResponseCode,
+    },
+    /// A wrapped key that this TPM cannot unwrap.
+    #[error(
+        "the key was made by another TPM, or before this one was cleared, or its file was changed"
+    )]
+    ForeignKey,
+    /// A signature that the key's type does not make.
+    #[error("a key of this type does not sign by this scheme")]
+    UnsuitableScheme,
+    /// A digest that is not of the hash it should be of.
+    #[error("the digest is not as long as those of its hash")]
+    DigestSize,
+    /// A context that another back end has saved.
+    #[error("the context is another back end's")]
+    OtherContext,
     /// libtss2 could not open the TPM.
     #[error("cannot open the TPM at tss:{tcti}: libtss2 failed with {code:#010x}")]
     TssOpen {
@@ -163,7 +183,9 @@ impl Error {
     /// The TPM's answer, if that is what failed.
     pub fn code(&self) -> Option<ResponseCode> {
         match self {
-            Self::Tpm { code, .. } | Self::Failure { code, .. } => Some(*code),
+            Self::Tpm { code, .. } | Self::Failure { code, .. } | Self::OwnerAuth { code } => {
+                Some(*code)
+            }
             _ => None,
         }
     }
@@ -187,6 +209,11 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether the TPM says that a parameter is wrong.
+    pub(crate) fn is_of_parameter(&self) -> bool {
+        self.code().is_some_and(ResponseCode::is_of_parameter)
     }
 
     /// Whether the TPM has no room for another object or session.

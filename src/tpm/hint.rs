@@ -37,6 +37,12 @@ impl Error {
             Self::TssOpen { .. } => {
                 Some("is the library of this TCTI installed, and may the user open what it names?")
             }
+            Self::OwnerAuth { .. } => {
+                Some("the owner hierarchy has a password: configure the owner authorisation")
+            }
+            Self::ForeignKey => Some(
+                "keys do not move between TPMs: remove the files of the keys, and new ones are made",
+            ),
             Self::KeysChanged => {
                 Some("the TPM was replaced or its seed changed: restart the agent")
             }
@@ -71,6 +77,9 @@ fn of_code(command: CommandCode, code: ResponseCode) -> Option<&'static str> {
         return Some(match command {
             CommandCode::NV_READ => {
                 "the owner hierarchy has a password: configure the owner authorisation"
+            }
+            CommandCode::CREATE | CommandCode::LOAD => {
+                "the storage root key has a password: it must be made without one"
             }
             _ => {
                 "the endorsement hierarchy has a password: configure the endorsement authorisation"
@@ -139,6 +148,8 @@ mod tests {
         for (command, code, word) in [
             (CommandCode::NV_READ, 0x98E, "owner"),
             (CommandCode::CREATE_PRIMARY, 0x9A2, "endorsement"),
+            (CommandCode::CREATE, 0x98E, "storage root"),
+            (CommandCode::LOAD, 0x9A2, "storage root"),
             (CommandCode::ACTIVATE_CREDENTIAL, 0x1DF, "template"),
             (CommandCode::QUOTE, 0x921, "lockout"),
             (CommandCode::QUOTE, 0x902, "/dev/tpmrm0"),

@@ -20,6 +20,13 @@ pub const PCRS_AT_ONCE: usize = 8;
 /// Reads of the PCRs until they must agree with the quote.
 pub const PCR_READS: u32 = 5;
 
+/// Bytes of a TPM2B_PRIVATE: an RSA-4096 key with its primes, a digest and an IV needs below 1,500.
+pub const PRIVATE: usize = 1536;
+
+/// SVID keys that a keyring keeps loaded: Linux's resource manager has three places for each open file, and
+/// one more is needed to make or load a key.
+pub const LOADED_KEYS: usize = 2;
+
 /// The first pause before a command is sent again; it doubles up to [`LAST_PAUSE`].
 pub const FIRST_PAUSE: Duration = Duration::from_millis(50);
 

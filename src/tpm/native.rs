@@ -4,8 +4,8 @@ use std::io;
 use std::time::Instant;
 
 use evidence::{
-    Algorithm, Attest, Hierarchy, Malformed, PcrBank, PcrSelection, Public, PublicError, Reader,
-    Secret, Signature, Writer,
+    Algorithm, Attest, ClockInfo, Hierarchy, Malformed, PcrBank, PcrSelection, Public, PublicError,
+    Reader, Secret, Signature, Writer,
 };
 use zeroize::Zeroizing;
 
@@ -13,8 +13,8 @@ use crate::command::{Answer, Authorization, Command};
 use crate::pcrs::Reading;
 use crate::session::{EkPolicy, Opening, Session};
 use crate::{
-    Activation, Auth, CommandCode, Created, CreationRecord, Error, Handle, Key, NvPublic,
-    ResponseCode, Signed, Tpm, Transport, limits, retry,
+    Activation, Auth, CommandCode, Context, Created, CreationRecord, Error, Handle, Key, NvPublic,
+    ResponseCode, SignatureScheme, Signed, Tpm, Transport, WrappedKey, limits, retry,
 };
 
 /// A TPM that is spoken to without any library.
@@ -31,7 +31,7 @@ impl Native {
     }
 
     /// Runs a command, again while the TPM asks for that and the deadline leaves time.
-    fn run(&mut self, command: &Command, deadline: Instant) -> Result<Answer, Error> {
+    pub(crate) fn run(&mut self, command: &Command, deadline: Instant) -> Result<Answer, Error> {
         let bytes = command.encode();
         if bytes.len() > limits::MESSAGE {
             return Err(Error::CommandTooLong {
@@ -110,16 +110,6 @@ impl Native {
         let mut answer = self.run(&command, deadline)?;
         exchange.open(&mut answer)?;
         answer.read(|reader| Ok(Secret::new(reader.sized(MAX_DIGEST)?.to_vec())))
-    }
-
-    fn sign(&mut self, command: &Command, deadline: Instant) -> Result<Signed, Error> {
-        self.run(command, deadline)?.read(|reader| {
-            let attest = reader.sized(evidence::limits::ATTEST)?.to_vec();
-            let signature = reader.take(reader.rest().len())?.to_vec();
-            Attest::parse(&attest)?;
-            Signature::parse(&signature)?;
-            Ok(Signed { attest, signature })
-        })
     }
 }
 
@@ -263,7 +253,7 @@ impl Tpm for Native {
         let command = Command::new(CommandCode::CERTIFY_CREATION, parameters)
             .handles(&[handle, handle])
             .authorize(empty_password());
-        self.sign(&command, deadline)
+        self.run(&command, deadline)?.read(signed)
     }
 
     fn activate(
@@ -298,7 +288,7 @@ impl Tpm for Native {
         let command = Command::new(CommandCode::QUOTE, parameters)
             .handles(&[key.handle.0])
             .authorize(empty_password());
-        self.sign(&command, deadline)
+        self.run(&command, deadline)?.read(signed)
     }
 
     fn read_pcrs(
@@ -320,6 +310,55 @@ impl Tpm for Native {
         Ok(reading.finish())
     }
 
+    fn create(
+        &mut self,
+        parent: &Key,
+        template: &Public,
+        deadline: Instant,
+    ) -> Result<WrappedKey, Error> {
+        self.create_below(parent, template, deadline)
+    }
+
+    fn load(&mut self, parent: &Key, key: &WrappedKey, deadline: Instant) -> Result<Key, Error> {
+        self.load_below(parent, key, deadline)
+    }
+
+    fn certify(
+        &mut self,
+        key: &Key,
+        signer: &Key,
+        binding: &[u8],
+        deadline: Instant,
+    ) -> Result<Signed, Error> {
+        self.certify_by(key, signer, binding, deadline)
+    }
+
+    fn sign(
+        &mut self,
+        key: &Key,
+        digest: &[u8],
+        scheme: SignatureScheme,
+        deadline: Instant,
+    ) -> Result<Signature, Error> {
+        self.sign_digest(key, digest, scheme, deadline)
+    }
+
+    fn clock(&mut self, deadline: Instant) -> Result<ClockInfo, Error> {
+        self.read_clock(deadline)
+    }
+
+    fn save_context(&mut self, key: &Key, deadline: Instant) -> Result<Context, Error> {
+        self.context_of(key, deadline)
+    }
+
+    fn load_context(&mut self, context: &Context, deadline: Instant) -> Result<Handle, Error> {
+        self.key_of(context, deadline)
+    }
+
+    fn supports(&mut self, template: &Public, deadline: Instant) -> Result<bool, Error> {
+        self.test_parms(template, deadline)
+    }
+
     fn flush(&mut self, handle: Handle, deadline: Instant) -> Result<(), Error> {
         let parameters = Writer::new().u32(handle.0);
         let command = Command::new(CommandCode::FLUSH_CONTEXT, parameters);
@@ -327,7 +366,7 @@ impl Tpm for Native {
     }
 }
 
-fn empty_password() -> Authorization {
+pub(crate) fn empty_password() -> Authorization {
     Authorization::Password(Auth::default())
 }
 
@@ -343,12 +382,21 @@ fn present(outcome: Result<Answer, Error>) -> Result<Option<Answer>, Error> {
 }
 
 /// A public area, or `None` when it is of another type than RSA and ECC.
-fn supported(bytes: &[u8]) -> Result<Option<Public>, Malformed> {
+pub(crate) fn supported(bytes: &[u8]) -> Result<Option<Public>, Malformed> {
     match Public::parse(bytes) {
         Ok(public) => Ok(Some(public)),
         Err(PublicError::UnsupportedType(_)) => Ok(None),
         Err(PublicError::Malformed(problem)) => Err(problem),
     }
+}
+
+/// An attestation structure and its signature, as their bytes.
+pub(crate) fn signed(reader: &mut Reader<'_>) -> Result<Signed, Malformed> {
+    let attest = reader.sized(evidence::limits::ATTEST)?.to_vec();
+    let signature = reader.take(reader.rest().len())?.to_vec();
+    Attest::parse(&attest)?;
+    Signature::parse(&signature)?;
+    Ok(Signed { attest, signature })
 }
 
 /// TPML_DIGEST.
@@ -363,7 +411,7 @@ fn digests(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Malformed> {
 }
 
 /// A ticket with the given tag, as its bytes.
-fn ticket(reader: &mut Reader<'_>, tag: u16) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn ticket(reader: &mut Reader<'_>, tag: u16) -> Result<Vec<u8>, Malformed> {
     let (found, hierarchy) = (reader.u16()?, reader.u32()?);
     let digest = reader.sized(MAX_DIGEST)?;
     if found != tag {
@@ -381,10 +429,10 @@ fn policy_ticket(reader: &mut Reader<'_>) -> Result<(), Malformed> {
 /// TPM_CAP_TPM_PROPERTIES.
 const TPM_PROPERTIES: u32 = 6;
 /// TPM_ST_CREATION.
-const CREATION_TICKET: u16 = 0x8021;
+pub(crate) const CREATION_TICKET: u16 = 0x8021;
 /// TPM_ST_AUTH_SECRET.
 const SECRET_TICKET: u16 = 0x8023;
 /// Bytes of the largest digest.
-const MAX_DIGEST: usize = 64;
+pub(crate) const MAX_DIGEST: usize = 64;
 /// Bytes of a Name: an algorithm and a digest.
-const MAX_NAME: usize = 66;
+pub(crate) const MAX_NAME: usize = 66;

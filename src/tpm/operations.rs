@@ -3,11 +3,14 @@
 use std::fmt;
 use std::time::Instant;
 
-use evidence::{Algorithm, Credential, Hierarchy, Name, PcrBank, PcrSelection, Public, Secret};
+use evidence::{
+    Algorithm, ClockInfo, Credential, Hierarchy, Name, PcrBank, PcrSelection, Public, Secret,
+    Signature,
+};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::{Error, ResponseCode, limits};
+use crate::{Context, Error, ResponseCode, SignatureScheme, WrappedKey, limits};
 
 /// A TPM. Every call returns by its deadline, as far as the back end can hold one.
 ///
@@ -70,6 +73,55 @@ pub trait Tpm: Send {
         selections: &[PcrSelection],
         deadline: Instant,
     ) -> Result<Vec<PcrBank>, Error>;
+
+    /// Makes a key with an empty password below a storage key with an empty password. It is not
+    /// loaded.
+    fn create(
+        &mut self,
+        parent: &Key,
+        template: &Public,
+        deadline: Instant,
+    ) -> Result<WrappedKey, Error>;
+
+    /// Loads a key that was made below the parent.
+    fn load(&mut self, parent: &Key, key: &WrappedKey, deadline: Instant) -> Result<Key, Error>;
+
+    /// The statement of `signer`, by its own scheme, that `key` is in the same TPM, with `binding`
+    /// (at most 32 bytes) as extraData.
+    fn certify(
+        &mut self,
+        key: &Key,
+        signer: &Key,
+        binding: &[u8],
+        deadline: Instant,
+    ) -> Result<Signed, Error>;
+
+    /// A signature over a digest as long as the scheme's hash, by a key that is not restricted. The
+    /// salt of RSASSA-PSS is the TPM's affair: see [`SignatureScheme`].
+    fn sign(
+        &mut self,
+        key: &Key,
+        digest: &[u8],
+        scheme: SignatureScheme,
+        deadline: Instant,
+    ) -> Result<Signature, Error>;
+
+    /// The TPM's clock and the counters of its resets and restarts, not masked.
+    ///
+    /// # Errors
+    /// The `tss` back end, whose library lacks TPM2_ReadClock, asks with TPM2_GetTime, which the TPM
+    /// refuses where the endorsement hierarchy has a password.
+    fn clock(&mut self, deadline: Instant) -> Result<ClockInfo, Error>;
+
+    /// What [`Tpm::load_context`] brings a loaded key back from until the TPM is reset or cleared. The
+    /// key stays loaded.
+    fn save_context(&mut self, key: &Key, deadline: Instant) -> Result<Context, Error>;
+
+    /// Loads the key of a context, as often as it is wanted.
+    fn load_context(&mut self, context: &Context, deadline: Instant) -> Result<Handle, Error>;
+
+    /// Whether the TPM has the algorithms, sizes and curves of a template.
+    fn supports(&mut self, template: &Public, deadline: Instant) -> Result<bool, Error>;
 
     /// Removes a transient object from the TPM.
     fn flush(&mut self, handle: Handle, deadline: Instant) -> Result<(), Error>;

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Instant;
 
-use evidence::{Hierarchy, PcrBank, PcrSelection, Public, PublicError, Secret};
+use evidence::{
+    ClockInfo, Hierarchy, PcrBank, PcrSelection, Public, PublicError, Secret, Signature,
+};
 use tss_esapi::attributes::SessionAttributes;
 use tss_esapi::constants::{PropertyTag, SessionType};
 use tss_esapi::handles::{
@@ -15,7 +17,7 @@ use tss_esapi::interface_types::resource_handles::NvAuth;
 use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
 use tss_esapi::structures::{
     Data, Digest, DigestList, EncryptedSecret, IdObject, Nonce, Public as TssPublic,
-    SignatureScheme, SymmetricDefinition,
+    SignatureScheme as TssScheme, SymmetricDefinition,
 };
 use tss_esapi::tcti_ldr::TctiNameConf;
 use tss_esapi::traits::{Marshall, UnMarshall};
@@ -29,8 +31,8 @@ use crate::tss_values::{
     selection_list, selections_of, unsized_part,
 };
 use crate::{
-    Activation, Auth, CommandCode, Created, CreationRecord, Error, Handle, Key, NvPublic, Signed,
-    Tpm, limits, retry,
+    Activation, Auth, CommandCode, Context as Saved, Created, CreationRecord, Error, Handle, Key,
+    NvPublic, SignatureScheme, Signed, Tpm, WrappedKey, limits, retry,
 };
 
 /// A TPM that libtss2 speaks to.
@@ -64,8 +66,22 @@ impl Tss {
         })
     }
 
+    pub(crate) fn context(&mut self) -> &mut Context {
+        &mut self.context
+    }
+
+    pub(crate) fn flush_object(
+        &mut self,
+        object: ObjectHandle,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        self.run(CommandCode::FLUSH_CONTEXT, deadline, |context| {
+            context.flush_context(object)
+        })
+    }
+
     /// Runs one command of the library.
-    fn run<T>(
+    pub(crate) fn run<T>(
         &mut self,
         command: CommandCode,
         deadline: Instant,
@@ -80,7 +96,7 @@ impl Tss {
     }
 
     /// Runs one command with a password for its first handle.
-    fn run_with_password<T>(
+    pub(crate) fn run_with_password<T>(
         &mut self,
         command: CommandCode,
         deadline: Instant,
@@ -91,7 +107,7 @@ impl Tss {
         })
     }
 
-    fn set_password(
+    pub(crate) fn set_password(
         &mut self,
         command: CommandCode,
         hierarchy: Hierarchy,
@@ -348,7 +364,7 @@ impl Tpm for Tss {
         let data = Data::try_from(binding.to_vec()).map_err(express)?;
         let selections = selection_list(selections).ok_or(Error::TssWrapper { command })?;
         let (attest, signature) = self.run_with_password(command, deadline, |context| {
-            let scheme = SignatureScheme::Null;
+            let scheme = TssScheme::Null;
             context.quote(key_handle(key), data.clone(), scheme, selections.clone())
         })?;
         Ok(Signed {
@@ -379,9 +395,56 @@ impl Tpm for Tss {
         Ok(reading.finish())
     }
 
+    fn create(
+        &mut self,
+        parent: &Key,
+        template: &Public,
+        deadline: Instant,
+    ) -> Result<WrappedKey, Error> {
+        self.create_below(parent, template, deadline)
+    }
+
+    fn load(&mut self, parent: &Key, key: &WrappedKey, deadline: Instant) -> Result<Key, Error> {
+        self.load_below(parent, key, deadline)
+    }
+
+    fn certify(
+        &mut self,
+        key: &Key,
+        signer: &Key,
+        binding: &[u8],
+        deadline: Instant,
+    ) -> Result<Signed, Error> {
+        self.certify_by(key, signer, binding, deadline)
+    }
+
+    fn sign(
+        &mut self,
+        key: &Key,
+        digest: &[u8],
+        scheme: SignatureScheme,
+        deadline: Instant,
+    ) -> Result<Signature, Error> {
+        self.sign_digest(key, digest, scheme, deadline)
+    }
+
+    fn clock(&mut self, deadline: Instant) -> Result<ClockInfo, Error> {
+        self.read_clock(deadline)
+    }
+
+    fn save_context(&mut self, key: &Key, deadline: Instant) -> Result<Saved, Error> {
+        self.context_of(key, deadline)
+    }
+
+    fn load_context(&mut self, context: &Saved, deadline: Instant) -> Result<Handle, Error> {
+        self.key_of(context, deadline)
+    }
+
+    fn supports(&mut self, template: &Public, deadline: Instant) -> Result<bool, Error> {
+        self.test_parms(template, deadline)
+    }
+
     fn flush(&mut self, handle: Handle, deadline: Instant) -> Result<(), Error> {
-        self.run(CommandCode::FLUSH_CONTEXT, deadline, |context| {
-            context.flush_context(ObjectHandle::from(handle.0))
-        })
+        self.flush_object(ObjectHandle::from(handle.0), deadline)
     }
 }

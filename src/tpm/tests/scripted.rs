@@ -1,13 +1,18 @@
 //! The native back end against responses that no healthy TPM gives.
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use evidence::{AkTemplate, EkTemplate, Hierarchy, Malformed, Writer};
-use tpm::{Auth, CommandCode, Error, Native, Tpm, Transport};
+use evidence::{
+    AkTemplate, EkTemplate, Hash, Hierarchy, Malformed, Public, StorageTemplate, SvidKeyTemplate,
+    Writer,
+};
+use tpm::{
+    Auth, CommandCode, Error, Key, Keyring, Native, SignatureScheme, Tpm, Transport, WrappedKey,
+};
 
 /// Answers in order; keeps the commands.
 #[derive(Clone, Default)]
@@ -243,6 +248,147 @@ fn a_primary_key_must_have_its_own_name() {
         let created = tpm.create_primary(Hierarchy::Endorsement, &public, &Auth::default(), soon());
         assert_eq!(created.is_ok(), ok);
     }
+}
+
+fn persistent(public: &Public) -> Vec<u8> {
+    plain(Writer::new().sized(public.as_bytes()).u16(0).u16(0))
+}
+
+fn storage_root() -> Key {
+    let answer = persistent(&StorageTemplate::EccP256.public());
+    let (mut tpm, _script) = Script::new([answer]);
+    tpm.persistent(0x8100_0001, soon()).unwrap().unwrap()
+}
+
+fn svid_key() -> WrappedKey {
+    WrappedKey {
+        public: SvidKeyTemplate::EccP256.public(),
+        private: vec![7; 100],
+    }
+}
+
+fn is_malformed<T>(outcome: Result<T, Error>, expect: Malformed) {
+    match outcome {
+        Err(Error::Response { problem, .. }) => assert_eq!(problem, expect),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("taken"),
+    }
+}
+
+#[test]
+fn a_new_svid_key_is_read_strictly() {
+    let public = svid_key().public;
+    let made = |private: usize, public: &[u8], ticket: u16| {
+        let parameters = Writer::new().sized(&vec![7; private]).sized(public);
+        let parameters = parameters.sized(&[1]).sized(&[2; 32]);
+        let parameters = parameters.u16(ticket).u32(0x4000_0001).sized(&[3; 32]);
+        authorized(None, parameters)
+    };
+    let (parent, template) = (storage_root(), public.as_bytes());
+    let keyed_hash = [0, 8, 0, 11, 0, 0, 0, 0x72, 0, 0, 0, 0x10, 0, 0];
+    for (answer, expect) in [
+        (made(1537, template, 0x8021), Malformed::TooLong),
+        (made(100, template, 0x8023), Malformed::Value),
+        (made(100, &template[1..], 0x8021), Malformed::Value),
+        (made(100, &keyed_hash, 0x8021), Malformed::Value),
+    ] {
+        let (mut tpm, _script) = Script::new([answer]);
+        is_malformed(tpm.create(&parent, &public, soon()), expect);
+    }
+    let (mut tpm, script) = Script::new([made(1536, template, 0x8021)]);
+    let key = tpm.create(&parent, &public, soon()).unwrap();
+    assert_eq!((key.private.len(), key.public), (1536, public));
+    assert_eq!(script.commands()[0][10..14], 0x8100_0001_u32.to_be_bytes());
+}
+
+#[test]
+fn a_loaded_key_must_have_its_own_name() {
+    let (parent, key) = (storage_root(), svid_key());
+    let name = key.name().unwrap();
+    let answer = |name: &[u8]| authorized(Some(0x8000_0001), Writer::new().sized(name));
+    let (mut tpm, _script) = Script::new([answer(name.as_bytes())]);
+    assert_eq!(tpm.load(&parent, &key, soon()).unwrap().name, name);
+    let (mut tpm, _script) = Script::new([answer(parent.name.as_bytes())]);
+    is_malformed(tpm.load(&parent, &key, soon()), Malformed::Value);
+}
+
+/// A signature by another algorithm or over another hash than was asked for is none.
+#[test]
+fn a_signature_is_what_was_asked_for() {
+    let (mut key, digest) = (storage_root(), [1; 32]);
+    key.public = svid_key().public;
+    let scheme = SignatureScheme::Ecdsa(Hash::Sha256);
+    let signature = |algorithm: u16, hash: u16| {
+        let parameters = Writer::new().u16(algorithm).u16(hash);
+        authorized(None, parameters.sized(&[1; 32]).sized(&[2; 32]))
+    };
+    let (mut tpm, script) = Script::new([signature(0x18, 0x0B)]);
+    tpm.sign(&key, &digest, scheme, soon()).unwrap();
+    // The scheme, and a ticket that proves nothing.
+    let tail = "0018000b802440000007".to_owned() + "0000";
+    let sent = script.commands().remove(0);
+    assert_eq!(hex::encode(&sent[sent.len() - 12..]), tail);
+    for (algorithm, hash) in [(0x18, 0x0C), (0x1A, 0x0B)] {
+        let (mut tpm, _script) = Script::new([signature(algorithm, hash)]);
+        is_malformed(tpm.sign(&key, &digest, scheme, soon()), Malformed::Value);
+    }
+    let rsa = authorized(None, Writer::new().u16(0x14).u16(0x0B).sized(&[1; 256]));
+    let (mut tpm, _script) = Script::new([rsa]);
+    is_malformed(tpm.sign(&key, &digest, scheme, soon()), Malformed::Value);
+}
+
+#[test]
+fn a_clock_is_read_strictly() {
+    let answer = |safe: u8| plain(Writer::new().u64(9).u64(8).u32(7).u32(6).u8(safe));
+    for safe in [false, true] {
+        let (mut tpm, _script) = Script::new([answer(u8::from(safe))]);
+        let clock = tpm.clock(soon()).unwrap();
+        let counters = (clock.clock, clock.reset_count, clock.restart_count);
+        assert_eq!((counters, clock.safe), ((8, 7, 6), safe));
+    }
+    let (mut tpm, _script) = Script::new([answer(2)]);
+    is_malformed(tpm.clock(soon()), Malformed::Value);
+}
+
+#[test]
+fn a_context_goes_back_as_it_came() {
+    let context = Writer::new().u64(1).u32(0x8000_0000).u32(0x4000_0001);
+    let context = context.sized(&[5; 50]).finish();
+    let saved = plain(Writer::new().raw(&context));
+    let loaded = plain(Writer::new().u32(0x8000_0002));
+    let (mut tpm, script) = Script::new([saved, loaded]);
+    let saved = tpm.save_context(&storage_root(), soon()).unwrap();
+    tpm.load_context(&saved, soon()).unwrap();
+    assert_eq!(script.commands()[1][10..], context);
+}
+
+/// What a TPM lacks is an answer only where it names a parameter.
+#[test]
+fn lacking_a_curve_is_an_answer() {
+    let template = SvidKeyTemplate::EccP384.public();
+    for (answer, expect) in [
+        (plain(Writer::new()), Some(true)),
+        (code(0x1E6), Some(false)),
+        (code(0x1C4), Some(false)),
+        (code(0x143), None),
+        (code(0x101), None),
+    ] {
+        let (mut tpm, _script) = Script::new([answer]);
+        assert_eq!(tpm.supports(&template, soon()).ok(), expect);
+    }
+}
+
+/// A root that needs a password is none of ours to guess at.
+#[test]
+fn a_root_with_a_password_is_told_from_the_hierarchies() {
+    let root = StorageTemplate::EccP256.public();
+    let (tpm, script) = Script::new([persistent(&root), code(0x98E)]);
+    let mut keyring = Keyring::open(Box::new(tpm), Auth::default(), soon()).unwrap();
+    let error = keyring
+        .generate(SvidKeyTemplate::EccP256, soon())
+        .unwrap_err();
+    assert!(error.hint().unwrap().contains("storage root"), "{error}");
+    assert_eq!(script.commands().len(), 2, "one attempt");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::emulator::{Disturbance, Emulator, credential_for, soon};
 use crate::raw::ENDORSEMENT;
 
 /// Whether the key signed the structure.
-fn verifies(key: &Key, signed: &Signed) -> bool {
+pub(crate) fn verifies(key: &Key, signed: &Signed) -> bool {
     let signature = Signature::parse(&signed.signature).unwrap();
     match (key.public.subject_key().unwrap(), signature.value) {
         (SubjectKey::Rsa { modulus, exponent }, SignatureValue::Rsa(value)) => {

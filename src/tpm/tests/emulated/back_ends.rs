@@ -1,9 +1,16 @@
 //! Both back ends see the same TPM: same keys, same answers.
 
-use evidence::{Attest, Attested, Hash, PcrSelection, pcr_digest};
-use tpm::{Attestor, Auth, EkChoice, Error, OfferParts, Options, open};
+use evidence::{
+    Attest, Attested, Hash, Hierarchy, PcrSelection, StorageTemplate, SvidKeyTemplate, pcr_digest,
+};
+use tpm::{
+    Attestor, Auth, EkChoice, Error, Keyring, OfferParts, Options, SignatureScheme, WrappedKey,
+    open,
+};
 
+use crate::attestation::verifies;
 use crate::emulator::{Emulator, credential_for, soon};
+use crate::keyring::{kept_key, provision};
 
 fn open_by(address: &str, options: &Options) -> Attestor {
     let tpm = open(address, soon()).unwrap();
@@ -59,6 +66,134 @@ fn the_same_keys_and_answers() {
             });
         }
     }
+}
+
+/// A key that one has made is the other's too, and both say the same of the TPM.
+#[test]
+fn the_same_svid_keys() {
+    for provisioned in [true, false] {
+        let emulator = Emulator::start_on_tcp();
+        emulator.raw().evict(0x8101_0001);
+        if provisioned {
+            provision(&emulator);
+        }
+        let tss = format!("tss:{}", emulator.tcti.clone().unwrap());
+        let native = emulator.address().to_string();
+        let mut keys: Vec<WrappedKey> = Vec::new();
+        let mut roots = Vec::new();
+        for address in [&native, &tss, &native, &tss] {
+            let tpm = open(address, soon()).unwrap();
+            let mut keyring = Keyring::open(tpm, Auth::default(), soon()).unwrap();
+            for template in SvidKeyTemplate::ALL {
+                assert!(keyring.is_supported(template, soon()).unwrap());
+                keys.push(keyring.generate(template, soon()).unwrap());
+            }
+            for key in &keys {
+                sign_all(&mut keyring, key);
+            }
+            roots.push((keyring.parent().clone(), counters(&mut keyring)));
+            drop(keyring);
+            let mut attestor = open_by(address, &Options::default());
+            assert_eq!(attestor.storage_root(soon()).unwrap(), roots[0].0);
+            for _ in 0..2 {
+                let signed = attestor.certify(&keys, &[5; 32], soon()).unwrap();
+                for (key, signed) in keys.iter().zip(&signed) {
+                    assert!(verifies(attestor.ak(), signed), "{address}");
+                    let attest = Attest::parse(&signed.attest).unwrap();
+                    assert_eq!(attest.extra_data, [5; 32]);
+                    let certified = matches!(attest.attested, Attested::Certify { name, .. } if name == key.name().unwrap());
+                    assert!(certified, "{address}");
+                }
+            }
+            let (credential, secret) = credential_for(&attestor);
+            let opened = attestor.activate(&credential, soon()).unwrap();
+            assert_eq!(opened.expose(), secret.expose(), "{address}");
+            drop(attestor);
+            let mut raw = emulator.raw();
+            assert_eq!(raw.handles(0x8000_0000), Vec::<u32>::new(), "{address}");
+        }
+        assert!(roots.iter().all(|root| *root == roots[0]), "{roots:?}");
+    }
+}
+
+#[test]
+fn a_context_belongs_to_the_back_end_that_saved_it() {
+    let emulator = Emulator::start_on_tcp();
+    let tss = format!("tss:{}", emulator.tcti.clone().unwrap());
+    let native = emulator.address().to_string();
+    let mut contexts = Vec::new();
+    for address in [&native, &tss] {
+        let mut tpm = open(address, soon()).unwrap();
+        let template = StorageTemplate::EccP256.public();
+        let auth = Auth::default();
+        let made = tpm.create_primary(Hierarchy::Owner, &template, &auth, soon());
+        let key = made.unwrap().key;
+        let context = tpm.save_context(&key, soon()).unwrap();
+        tpm.flush(key.handle, soon()).unwrap();
+        let again = tpm.load_context(&context, soon()).unwrap();
+        tpm.flush(again, soon()).unwrap();
+        contexts.push(context);
+    }
+    for (address, context) in [(&tss, &contexts[0]), (&native, &contexts[1])] {
+        let mut tpm = open(address, soon()).unwrap();
+        let error = tpm.load_context(context, soon()).unwrap_err();
+        assert!(matches!(error, Error::OtherContext), "{error}");
+    }
+}
+
+fn sign_all(keyring: &mut Keyring, key: &WrappedKey) {
+    let schemes: [fn(Hash) -> SignatureScheme; 3] = [
+        SignatureScheme::Ecdsa,
+        SignatureScheme::Rsassa,
+        SignatureScheme::Rsapss,
+    ];
+    let mut made = 0;
+    for scheme in schemes {
+        for hash in [Hash::Sha256, Hash::Sha384, Hash::Sha512] {
+            match keyring.sign(key, &vec![7; hash.size()], scheme(hash), soon()) {
+                Ok(_) => made += 1,
+                Err(error) => assert!(matches!(error, Error::UnsuitableScheme), "{error}"),
+            }
+        }
+    }
+    assert!(made == 3 || made == 6, "{made}");
+}
+
+fn counters(keyring: &mut Keyring) -> (u32, u32, bool) {
+    let clock = keyring.clock(soon()).unwrap();
+    assert!(clock.clock > 0);
+    (clock.reset_count, clock.restart_count, clock.safe)
+}
+
+#[test]
+fn the_same_refusals_of_svid_keys() {
+    let stolen = kept_key(&Emulator::start());
+    let emulator = Emulator::start_on_tcp();
+    emulator.raw().clear();
+    let address = format!("tss:{}", emulator.tcti.clone().unwrap());
+    let tpm = open(&address, soon()).unwrap();
+    let mut keyring = Keyring::open(tpm, Auth::default(), soon()).unwrap();
+    let error = keyring.load(&stolen, soon()).unwrap_err();
+    assert!(matches!(error, Error::ForeignKey), "{error}");
+    drop(keyring);
+    let mut attestor = open_by(&address, &Options::default());
+    let error = attestor.certify(&[stolen], &[5; 32], soon()).unwrap_err();
+    assert!(matches!(error, Error::ForeignKey), "{error}");
+    drop(attestor);
+    let mut raw = emulator.raw();
+    raw.set_password(crate::raw::OWNER, b"a password");
+    raw.set_password(crate::raw::ENDORSEMENT, b"another");
+    drop(raw);
+    let keyring = |auth: &[u8]| {
+        let tpm = open(&address, soon()).unwrap();
+        Keyring::open(tpm, Auth::new(auth.to_vec()), soon())
+    };
+    let error = keyring(b"").err().unwrap();
+    assert!(matches!(error, Error::OwnerAuth { .. }), "{error}");
+    let mut keyring = keyring(b"a password").unwrap();
+    // TPM2_GetTime in place of TPM2_ReadClock, which the library lacks.
+    let error = keyring.clock(soon()).unwrap_err();
+    assert!(error.hint().unwrap().contains("endorsement"), "{error}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::raw::Raw;
 use evidence::{Credential, EkProfile, Secret, Writer};
 use tempfile::TempDir;
+use tests::ResourceManager;
 use tpm::{Address, Attestor, CommandCode, Connection, Native, Options, Transport};
 
 /// A running swtpm; it ends on drop.
@@ -42,8 +43,12 @@ pub(crate) enum Disturbance {
     None,
     /// A command fails, so many times, and does not reach the TPM.
     Refuse(CommandCode, Refusal, usize),
+    /// The first of these commands fails with a code, then the next.
+    RefuseInTurn(Vec<(CommandCode, u32)>),
     /// Another program removes all objects, once, before the next session starts.
     Flush,
+    /// The TPM is cleared, once, before a command.
+    Clear(CommandCode),
     /// A PCR is extended before it is read, so many times.
     Extend(usize),
 }
@@ -59,7 +64,7 @@ pub(crate) enum Refusal {
 
 /// A deadline that no test reaches unless something hangs.
 pub(crate) fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(60)
+    Instant::now() + Duration::from_mins(1)
 }
 
 impl Emulator {
@@ -111,13 +116,15 @@ impl Emulator {
 
     /// The native back end on a TPM to which something happens.
     pub(crate) fn disturbed(&self, disturb: Disturbance) -> (Native, Record) {
-        let record = Record::default();
-        let recorder = Recorder {
-            connection: Connection::open(self.address(), soon()).unwrap(),
-            record: record.clone(),
-            disturb,
-        };
-        (Native::new(recorder), record)
+        recorded_at(self.address(), disturb)
+    }
+
+    /// What stands for Linux's resource manager, in front of it.
+    pub(crate) fn managed(&self) -> ResourceManager {
+        match &self.address {
+            Address::Unix(path) => ResourceManager::start(path),
+            other => panic!("no resource manager at {other}"),
+        }
     }
 
     /// An attestor over the native back end, with the record.
@@ -135,6 +142,17 @@ impl Emulator {
         let attestor = Attestor::open(Box::new(native), options, soon()).unwrap();
         (attestor, record)
     }
+}
+
+/// The native back end at an address, with a record of what it sends.
+pub(crate) fn recorded_at(address: Address, disturb: Disturbance) -> (Native, Record) {
+    let record = Record::default();
+    let recorder = Recorder {
+        connection: Connection::open(address, soon()).unwrap(),
+        record: record.clone(),
+        disturb,
+    };
+    (Native::new(recorder), record)
 }
 
 impl Drop for Emulator {
@@ -182,9 +200,19 @@ impl Recorder {
                 raw.flush_all();
                 self.disturb = Disturbance::None;
             }
+            Disturbance::Clear(command) if code == *command => {
+                raw.clear();
+                self.disturb = Disturbance::None;
+            }
             Disturbance::Extend(times) if code == CommandCode::PCR_READ && *times > 0 => {
                 raw.extend(16, &[1; 32]);
                 *times -= 1;
+            }
+            Disturbance::RefuseInTurn(refusals) => {
+                let first = refusals
+                    .first()
+                    .is_some_and(|(command, _)| code == *command);
+                return first.then(|| Refusal::Code(refusals.remove(0).1));
             }
             Disturbance::Refuse(command, refusal, times) if code == *command && *times > 0 => {
                 *times -= 1;

@@ -11,9 +11,12 @@ mod activation;
 mod attestation;
 #[cfg(feature = "tss")]
 mod back_ends;
+mod certification;
 mod commands;
 mod connections;
 mod emulator;
 mod endorsement;
+mod keyring;
 mod raw;
 mod recovery;
+mod signatures;

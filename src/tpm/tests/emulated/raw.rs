@@ -119,6 +119,11 @@ impl<C: AsConnection> Raw<C> {
         self.plain(0x0165, Writer::new().u32(made));
     }
 
+    /// TPM2_Clear by the platform.
+    pub(crate) fn clear(&mut self) {
+        self.authorized(0x0126, &[PLATFORM], Writer::new());
+    }
+
     /// Sets the password of a hierarchy.
     pub(crate) fn set_password(&mut self, hierarchy: u32, password: &[u8]) {
         self.authorized(0x0129, &[hierarchy], Writer::new().sized(password));

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use evidence::{
-    AkTemplate, EkTemplate, Hash, Hierarchy, PcrBank, PcrSelection, Public, Secret, Writer,
+    AkTemplate, ClockInfo, EkTemplate, Hash, Hierarchy, PcrBank, PcrSelection, Public, Secret,
+    Signature, Writer,
 };
 use rustix::io::Errno;
 use tpm::{
-    Activation, Attestor, Auth, CommandCode, Created, CreationRecord, Error, Handle, Key, Native,
-    NvPublic, Options, Signed, Tpm,
+    Activation, Attestor, Auth, CommandCode, Context, Created, CreationRecord, Error, Handle, Key,
+    Native, NvPublic, Options, SignatureScheme, Signed, Tpm, WrappedKey,
 };
 
 use crate::emulator::{Disturbance, Emulator, Refusal, credential_for, soon};
@@ -230,6 +231,55 @@ impl Tpm for Fickle {
         deadline: Instant,
     ) -> Result<Vec<PcrBank>, Error> {
         self.native.read_pcrs(selections, deadline)
+    }
+
+    fn create(
+        &mut self,
+        parent: &Key,
+        template: &Public,
+        deadline: Instant,
+    ) -> Result<WrappedKey, Error> {
+        self.native.create(parent, template, deadline)
+    }
+
+    fn load(&mut self, parent: &Key, key: &WrappedKey, deadline: Instant) -> Result<Key, Error> {
+        self.native.load(parent, key, deadline)
+    }
+
+    fn certify(
+        &mut self,
+        key: &Key,
+        signer: &Key,
+        binding: &[u8],
+        deadline: Instant,
+    ) -> Result<Signed, Error> {
+        self.native.certify(key, signer, binding, deadline)
+    }
+
+    fn sign(
+        &mut self,
+        key: &Key,
+        digest: &[u8],
+        scheme: SignatureScheme,
+        deadline: Instant,
+    ) -> Result<Signature, Error> {
+        self.native.sign(key, digest, scheme, deadline)
+    }
+
+    fn clock(&mut self, deadline: Instant) -> Result<ClockInfo, Error> {
+        self.native.clock(deadline)
+    }
+
+    fn save_context(&mut self, key: &Key, deadline: Instant) -> Result<Context, Error> {
+        self.native.save_context(key, deadline)
+    }
+
+    fn load_context(&mut self, context: &Context, deadline: Instant) -> Result<Handle, Error> {
+        self.native.load_context(context, deadline)
+    }
+
+    fn supports(&mut self, template: &Public, deadline: Instant) -> Result<bool, Error> {
+        self.native.supports(template, deadline)
     }
 
     fn flush(&mut self, handle: Handle, deadline: Instant) -> Result<(), Error> {
