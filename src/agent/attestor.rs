@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use evidence::{Capability, Challenge, ChallengeExtension, Offer, Transcript, VERSION};
 use plugin::{AgentAttestor, AgentExchange, Core, Plugin, Problem, Purpose, Status};
+use tpm::WrappedKey;
 
 use crate::config::{LegacyServers, Settings};
 use crate::failure::Failure;
-use crate::worker::{LogWanted, Question, QuoteWanted, Worker};
+use crate::worker::{Introduction, LogWanted, Question, QuoteWanted, Worker};
 
 /// The node attestor of the agent.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Attestor {
     fn question(
         &self,
         settings: &Settings,
-        offer: &Offer,
+        introduction: &Introduction,
         payload: &[u8],
         challenge: &[u8],
     ) -> Result<Question, Failure> {
@@ -46,7 +47,8 @@ impl Attestor {
                 Some(QuoteWanted {
                     transcript: Transcript::new(&settings.trust_domain, payload, challenge),
                     selections: extension.selections(),
-                    log: wanted_log(settings, offer, &extension)?,
+                    log: wanted_log(settings, &introduction.offer, &extension)?,
+                    certify: wanted_keys(introduction, &extension)?,
                 })
             }
             None => {
@@ -97,11 +99,11 @@ impl AgentAttestor for Attestor {
         settings: Arc<Settings>,
         exchange: &mut AgentExchange,
     ) -> Result<(), Status> {
-        let offer = self.worker.offer(Arc::clone(&settings)).await?;
-        let payload = offer.encode();
+        let introduction = self.worker.introduce(Arc::clone(&settings)).await?;
+        let payload = introduction.offer.encode();
         exchange.payload(payload.clone()).await?;
         let challenge = exchange.challenge().await?;
-        let question = self.question(&settings, &offer, &payload, &challenge)?;
+        let question = self.question(&settings, &introduction, &payload, &challenge)?;
         let response = self.worker.answer(settings, question).await?;
         // What the transport keeps of it cannot be erased.
         exchange.respond(take(&mut *response.encode())).await?;
@@ -127,15 +129,29 @@ fn wanted_log(
     }
 }
 
+/// The keys that the challenge wants certified: all of those that were offered, as they were read then.
+fn wanted_keys(
+    introduction: &Introduction,
+    asked: &ChallengeExtension,
+) -> Result<Vec<WrappedKey>, Failure> {
+    match introduction.svid_keys.as_slice() {
+        _ if !asked.certify => Ok(Vec::new()),
+        [] => Err(Failure::KeysNotOffered),
+        keys => Ok(keys.to_vec()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use evidence::{AttestationKey, Credential, EndorsementKey, Hash, OfferExtension};
+    use evidence::{
+        AttestationKey, Credential, EndorsementKey, Hash, OfferExtension, SvidKeyTemplate,
+    };
 
     use super::*;
 
     /// A key of the machine is not needed to understand what is asked.
-    fn offer(evidence: Vec<Capability>) -> Offer {
-        Offer {
+    fn introduction(evidence: Vec<Capability>, svid_keys: Vec<WrappedKey>) -> Introduction {
+        let offer = Offer {
             ek: EndorsementKey {
                 certificate: None,
                 public_key: Some(vec![1]),
@@ -149,13 +165,16 @@ mod tests {
                 max_version: VERSION,
                 evidence,
                 ek_intermediates: Vec::new(),
+                svid_keys: Vec::new(),
+                svid_parent: None,
                 log_sha256: None,
                 boot_id: None,
             }),
-        }
+        };
+        Introduction { offer, svid_keys }
     }
 
-    fn challenge(log: bool, known_pcrs: Option<[u8; 32]>) -> Vec<u8> {
+    fn challenge(log: bool, certify: bool, known_pcrs: Option<[u8; 32]>) -> Vec<u8> {
         Challenge {
             credential: Credential::from_wire(vec![0, 1, 9], vec![0, 1, 8]).unwrap(),
             extension: Some(ChallengeExtension {
@@ -163,6 +182,7 @@ mod tests {
                 nonce: [3; 32],
                 pcrs: vec![(Hash::Sha256, vec![7])],
                 log,
+                certify,
                 known_pcrs,
             }),
         }
@@ -188,7 +208,8 @@ mod tests {
                 Settings::build("example.org", configuration, Purpose::Validate).unwrap();
             // What the server knows is no wish for a log.
             for known in [None, Some([4; 32])] {
-                let (offer, asking) = (offer(offered.clone()), challenge(asked, known));
+                let offer = introduction(offered.clone(), Vec::new());
+                let asking = challenge(asked, false, known);
                 let question = attestor.question(&settings, &offer, b"payload", &asking);
                 let outcome = match question.map(|question| question.quote.unwrap().log) {
                     Ok(Some(log)) => {
@@ -201,6 +222,30 @@ mod tests {
                     Err(other) => panic!("{other:?}"),
                 };
                 assert_eq!(outcome, expect, "{configuration} {asked} {known:?}");
+            }
+        }
+    }
+    #[test]
+    fn keys_are_certified_as_they_were_offered_and_only_when_asked_for() {
+        let attestor = Attestor::new().unwrap();
+        let settings = Settings::build("example.org", "", Purpose::Validate).unwrap();
+        let keys = [SvidKeyTemplate::EccP384, SvidKeyTemplate::EccP256].map(|kind| WrappedKey {
+            public: kind.public(),
+            private: vec![1],
+        });
+        for (offered, asked, expect) in [
+            (keys.to_vec(), true, Some(keys.to_vec())),
+            (keys.to_vec(), false, Some(Vec::new())),
+            (Vec::new(), false, Some(Vec::new())),
+            (Vec::new(), true, None),
+        ] {
+            let introduction = introduction(vec![Capability::Quote], offered);
+            let asking = challenge(false, asked, None);
+            let question = attestor.question(&settings, &introduction, b"payload", &asking);
+            match question.map(|question| question.quote.unwrap().certify) {
+                Ok(certify) => assert_eq!(Some(certify), expect, "{asked}"),
+                Err(Failure::KeysNotOffered) => assert_eq!(expect, None, "{asked}"),
+                Err(other) => panic!("{other:?}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The agent plugin's configuration: none is needed on a machine with /dev/tpmrm0 and an EK certificate.
+//! The attestor's configuration: none is needed on a machine with /dev/tpmrm0 and an EK certificate.
 
 use std::fs;
 use std::io::Read;
@@ -12,15 +12,17 @@ use plugin::Purpose;
 use tpm::{Address, Auth, BadAddress, EkChoice};
 
 use crate::event_log::EventLog;
-pub use crate::schema::SCHEMA;
+pub use crate::schema::{KEY_MANAGER_SCHEMA, SCHEMA};
 
-/// The settings of the agent plugin.
+/// The settings of the attestor.
 #[derive(Debug)]
 pub struct Settings {
     pub(crate) trust_domain: String,
     pub(crate) legacy_servers: LegacyServers,
     pub(crate) tpm_timeout: Duration,
     pub(crate) event_log: Option<EventLog>,
+    /// The directory of the keys that are offered.
+    pub(crate) keys_path: Option<PathBuf>,
     pub(crate) tpm: TpmSettings,
 }
 
@@ -58,6 +60,7 @@ impl Settings {
         let endorsement_auth = files.auth("endorsement_auth_path");
         let owner_auth = files.auth("owner_auth_path");
         let event_log = files.event_log(&device);
+        let keys_path = files.path("keys_path");
         let choice = |key, default| values.choice(key).map_or(default, |choice| choice.value);
         let settings = Self {
             trust_domain: trust_domain.to_owned(),
@@ -68,6 +71,7 @@ impl Settings {
             },
             tpm_timeout: tpm_timeout(&values, &mut problems),
             event_log,
+            keys_path,
             tpm: TpmSettings {
                 device,
                 ek: EkChoice::from_name(choice("ek", "auto")).unwrap_or_default(),
@@ -100,14 +104,15 @@ impl std::fmt::Debug for TpmSettings {
     }
 }
 
-struct Files<'a> {
-    values: &'a Values,
-    purpose: Purpose,
-    problems: &'a mut Vec<Problem>,
+/// The files that a configuration names.
+pub(crate) struct Files<'a> {
+    pub(crate) values: &'a Values,
+    pub(crate) purpose: Purpose,
+    pub(crate) problems: &'a mut Vec<Problem>,
 }
 
 impl Files<'_> {
-    fn path(&mut self, key: &str) -> Option<PathBuf> {
+    pub(crate) fn path(&mut self, key: &str) -> Option<PathBuf> {
         let path = PathBuf::from(self.values.text(key)?.value);
         if !path.is_absolute() {
             let message = format!("{key} must be an absolute path");
@@ -132,7 +137,7 @@ impl Files<'_> {
         }
     }
 
-    fn auth(&mut self, key: &str) -> Auth {
+    pub(crate) fn auth(&mut self, key: &str) -> Auth {
         let auth = Auth::of_file(self.bytes(key, MAX_AUTH).unwrap_or_default());
         if !auth.is_empty() && self.is_open_to_others(key) {
             let message = format!("the file of {key} is readable by everybody: chmod o-rwx");
@@ -175,7 +180,7 @@ fn read(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn device(values: &Values, problems: &mut Vec<Problem>) -> String {
+pub(crate) fn device(values: &Values, problems: &mut Vec<Problem>) -> String {
     let Some(device) = values.text("device") else {
         return Address::DEFAULT.to_owned();
     };
@@ -190,11 +195,11 @@ fn device(values: &Values, problems: &mut Vec<Problem>) -> String {
     device.value.to_owned()
 }
 
-fn tpm_timeout(values: &Values, problems: &mut Vec<Problem>) -> Duration {
+pub(crate) fn tpm_timeout(values: &Values, problems: &mut Vec<Problem>) -> Duration {
     let Some(timeout) = values.duration("tpm_timeout") else {
         return Duration::from_secs(25);
     };
-    if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout.value) {
+    if !(Duration::from_millis(100)..=Duration::from_mins(10)).contains(&timeout.value) {
         problems.push(values.problem("tpm_timeout", "tpm_timeout must be between 100ms and 10m"));
     }
     timeout.value
@@ -228,7 +233,7 @@ mod tests {
         assert_eq!(settings.tpm_timeout, Duration::from_secs(25));
         let kernels = "/sys/kernel/security/tpm0/binary_bios_measurements";
         assert_eq!(settings.event_log.unwrap().path, Path::new(kernels));
-        assert!(settings.tpm.certificate.is_none());
+        assert!(settings.tpm.certificate.is_none() && settings.keys_path.is_none());
         assert!(settings.tpm.endorsement_auth.is_empty() && settings.tpm.owner_auth.is_empty());
     }
 
@@ -244,7 +249,7 @@ mod tests {
         let settings = build(&format!(
             "\"device\" = \"unix:/run/tpm\"\n\"ek\" = \"H-3\"\n\"ak\" = \"rsa\"\n\"legacy_servers\" = \"deny\"\n\
              \"tpm_timeout\" = \"5s\"\n\"ek_cert_path\" = \"{}\"\n\"endorsement_auth_path\" = \"{}\"\n\
-             \"owner_auth_path\" = \"{}\"\n\"event_log_path\" = \"{}\"",
+             \"owner_auth_path\" = \"{}\"\n\"event_log_path\" = \"{}\"\n\"keys_path\" = \"/does/not/exist\"",
             file("ek.der", "certificate"),
             file("endorsement", "secret\n"),
             file("owner", "two\n\n"),
@@ -266,6 +271,7 @@ mod tests {
             b"two\n",
             "one newline is cut"
         );
+        assert_eq!(settings.keys_path, Some("/does/not/exist".into()));
         let log = settings.event_log.as_ref().unwrap();
         assert_eq!(log.read().unwrap(), b"events");
         let shown = format!("{settings:?}");
@@ -320,6 +326,11 @@ mod tests {
                 "ak = \"rsa\"\n  event_log_path = \"/dev/zero\"",
                 "2:20: ",
                 "unable to read event_log_path: it is no regular file; name ",
+            ),
+            (
+                "keys_path = \"keys\"",
+                "1:13: ",
+                "keys_path must be an absolute path",
             ),
             ("tpm_timeout = \"1ms\"", "1:15: ", "between 100ms and 10m"),
             ("tpm_path = \"/dev/tpm0\"", "1:1: ", "`device`"),

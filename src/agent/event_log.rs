@@ -163,15 +163,12 @@ fn sha256(log: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::{self, Write as _};
     use std::path::Path;
-    use std::sync::{Arc, Mutex};
 
     use tempfile::TempDir;
-    use tracing::field::{Field, Visit};
-    use tracing::{Event, Metadata, Subscriber, span};
 
     use super::*;
+    use crate::tests_log::logged;
 
     /// A file with this content, as the kernel's and as one that an operator named.
     fn logs(directory: &TempDir, content: &[u8]) -> [EventLog; 2] {
@@ -272,39 +269,6 @@ mod tests {
         assert!(!denied.is_absence() && denied.remedy().contains("as root"));
     }
 
-    /// What was logged: each line's level and fields.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<String>>>);
-
-    impl Subscriber for Lines {
-        fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-            true
-        }
-
-        fn event(&self, event: &Event<'_>) {
-            let mut line = Line(event.metadata().level().to_string());
-            event.record(&mut line);
-            self.0.lock().unwrap().push(line.0);
-        }
-
-        fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-
-        fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
-        fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
-        fn enter(&self, _span: &span::Id) {}
-        fn exit(&self, _span: &span::Id) {}
-    }
-
-    struct Line(String);
-
-    impl Visit for Line {
-        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-            write!(self.0, " {field}={value:?}").unwrap();
-        }
-    }
-
     #[test]
     fn what_is_not_offered_is_said_with_the_remedy_where_there_is_a_fault() {
         let directory = TempDir::new().unwrap();
@@ -327,9 +291,7 @@ mod tests {
             (named, &[]),
             (named_fault, &[]),
         ] {
-            let lines = Lines::default();
-            tracing::subscriber::with_default(lines.clone(), || log.announce());
-            let lines = lines.0.lock().unwrap();
+            let lines = logged(|| log.announce());
             assert_eq!(lines.len(), usize::from(!expect.is_empty()), "{lines:?}");
             for part in expect {
                 assert!(lines[0].contains(part), "{part} in {lines:?}");

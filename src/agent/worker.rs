@@ -2,35 +2,32 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::Instant;
 
 use evidence::{
-    Capability, Credential, Evidence, Hash, Offer, PcrBank, PcrSelection, Proof, Response,
-    Transcript, pcr_digest,
+    Capability, Credential, Evidence, Hash, KeyCertification, Offer, OfferExtension, PcrBank,
+    PcrSelection, Proof, Response, Secret, Transcript, pcr_digest,
 };
-use tokio::sync::oneshot;
-use tpm::Options;
+use tpm::{Options, WrappedKey};
 
 use crate::config::{Settings, TpmSettings};
 use crate::event_log::{EventLog, Offered};
 use crate::failure::Failure;
+use crate::svid_keys;
+use crate::tpm_thread::{Opened, TpmThread};
 
 /// Hands jobs to the thread.
-#[derive(Debug, Clone)]
-pub(crate) struct Worker(SyncSender<Job>);
+#[derive(Debug)]
+pub(crate) struct Worker(TpmThread<Machine>);
 
-/// What the thread does.
-struct Job {
-    settings: Arc<Settings>,
-    task: Task,
-}
+/// The TPM, once it is open.
+type Machine = Option<Opened<TpmSettings, tpm::Attestor>>;
 
-enum Task {
-    Prepare,
-    Offer(oneshot::Sender<Result<Offer, Failure>>),
-    Answer(Box<Question>, oneshot::Sender<Result<Response, Failure>>),
+/// The first message, and what it speaks of.
+pub(crate) struct Introduction {
+    pub(crate) offer: Offer,
+    /// The SVID keys of the offer, in its order.
+    pub(crate) svid_keys: Vec<WrappedKey>,
 }
 
 /// A challenge, and how to answer it.
@@ -45,6 +42,8 @@ pub(crate) struct QuoteWanted {
     pub(crate) selections: Vec<PcrSelection>,
     /// The boot event log that goes with it.
     pub(crate) log: Option<LogWanted>,
+    /// The keys that are certified beside it.
+    pub(crate) certify: Vec<WrappedKey>,
 }
 
 /// The boot event log, and when it may be left out.
@@ -71,29 +70,28 @@ impl LogWanted {
 impl Worker {
     /// Starts the thread; it ends when the last handle is dropped.
     pub(crate) fn start() -> io::Result<Self> {
-        let (sender, receiver) = sync_channel(QUEUE);
-        thread::Builder::new()
-            .name("tpm".to_owned())
-            .spawn(move || run(&receiver))?;
-        Ok(Self(sender))
+        TpmThread::start(QUEUE).map(Self)
     }
 
-    /// Opens the TPM and makes the keys ahead of the first attestation.
+    /// Opens the TPM and makes the keys ahead of the first attestation. A full queue means that
+    /// attestations wait, which prepare the TPM themselves.
     pub(crate) fn prepare(&self, settings: Arc<Settings>) {
-        // Full means that attestations wait, which prepare the TPM themselves.
-        self.0
-            .try_send(Job {
-                settings,
-                task: Task::Prepare,
-            })
-            .ok();
+        self.0.tell(move |machine| {
+            let deadline = Instant::now() + settings.tpm_timeout;
+            if let Err(error) = attestor(machine, &settings, deadline) {
+                let hint = error.hint().unwrap_or_default();
+                tracing::warn!(%error, hint, "the TPM is not ready yet");
+            }
+        });
     }
 
     /// What the machine offers.
-    pub(crate) async fn offer(&self, settings: Arc<Settings>) -> Result<Offer, Failure> {
-        let (reply, answer) = oneshot::channel();
-        self.send(settings, Task::Offer(reply))?;
-        answer.await.map_err(|_gone| Failure::NoWorker)?
+    pub(crate) async fn introduce(&self, settings: Arc<Settings>) -> Result<Introduction, Failure> {
+        let introduce = move |machine: &mut Machine| {
+            let deadline = Instant::now() + settings.tpm_timeout;
+            introduction(machine, &settings, deadline)
+        };
+        self.0.ask(introduce).await
     }
 
     /// The answer to a challenge.
@@ -102,78 +100,65 @@ impl Worker {
         settings: Arc<Settings>,
         question: Question,
     ) -> Result<Response, Failure> {
-        let (reply, answer) = oneshot::channel();
-        self.send(settings, Task::Answer(Box::new(question), reply))?;
-        answer.await.map_err(|_gone| Failure::NoWorker)?
-    }
-
-    fn send(&self, settings: Arc<Settings>, task: Task) -> Result<(), Failure> {
-        self.0
-            .try_send(Job { settings, task })
-            .map_err(|_full| Failure::NoWorker)
+        let answer = move |machine: &mut Machine| {
+            let deadline = Instant::now() + settings.tpm_timeout;
+            answer(machine, &settings, &question, deadline)
+        };
+        self.0.ask(answer).await
     }
 }
 
-/// The TPM and the settings it was opened with.
-struct Opened {
-    settings: TpmSettings,
-    attestor: tpm::Attestor,
-}
-
-fn run(jobs: &Receiver<Job>) {
-    let mut opened = None;
-    while let Ok(Job { settings, task }) = jobs.recv() {
-        let deadline = Instant::now() + settings.tpm_timeout;
-        match task {
-            Task::Prepare => {
-                if let Err(error) = attestor(&mut opened, &settings, deadline) {
-                    let hint = error.hint().unwrap_or_default();
-                    tracing::warn!(%error, hint, "the TPM is not ready yet");
-                }
-            }
-            // A caller that is gone wants no answer, and the TPM no work.
-            Task::Offer(reply) if reply.is_closed() => {}
-            Task::Answer(_, reply) if reply.is_closed() => {}
-            Task::Offer(reply) => {
-                reply.send(offer(&mut opened, &settings, deadline)).ok();
-            }
-            Task::Answer(question, reply) => {
-                reply
-                    .send(answer(&mut opened, &settings, &question, deadline))
-                    .ok();
-            }
-        }
-    }
-}
-
-fn offer(
-    opened: &mut Option<Opened>,
+fn introduction(
+    machine: &mut Machine,
     settings: &Settings,
     deadline: Instant,
-) -> Result<Offer, Failure> {
+) -> Result<Introduction, Failure> {
     let log = match &settings.event_log {
         Some(log) => log.offered().map_err(|error| log.failure(error))?,
         None => Offered::Nothing,
+    };
+    let keys = match &settings.keys_path {
+        Some(path) => svid_keys::read(path)?,
+        None => Vec::new(),
     };
     let mut evidence = vec![Capability::Quote];
     if log != Offered::Nothing {
         evidence.push(Capability::Log);
     }
-    let parts = attestor(opened, settings, deadline)?.offer();
-    let mut offer = parts.into_offer(evidence, boot_id());
-    if let (Offered::Log(sha256), Some(extension)) = (log, &mut offer.extension) {
-        extension.log_sha256 = Some(sha256);
+    let attestor = attestor(machine, settings, deadline)?;
+    let mut offer = attestor.offer().into_offer(evidence, boot_id());
+    let mut svid_keys = Vec::new();
+    if let Some(extension) = &mut offer.extension {
+        if let Offered::Log(sha256) = log {
+            extension.log_sha256 = Some(sha256);
+        }
+        if !keys.is_empty() {
+            let parent = attestor.storage_root(deadline)?;
+            svid_keys = svid_keys::below(parent.name().as_ref(), keys);
+            add_keys(extension, parent.as_bytes(), &svid_keys);
+        }
     }
-    Ok(offer)
+    Ok(Introduction { offer, svid_keys })
+}
+
+fn add_keys(extension: &mut OfferExtension, parent: &[u8], keys: &[WrappedKey]) {
+    if !keys.is_empty() {
+        extension.evidence.push(Capability::Certify);
+        extension.svid_parent = Some(parent.to_vec());
+        extension.svid_keys = keys
+            .iter()
+            .map(|key| key.public.as_bytes().to_vec())
+            .collect();
+    }
 }
 
 fn answer(
-    opened: &mut Option<Opened>,
+    machine: &mut Machine,
     settings: &Settings,
     question: &Question,
     deadline: Instant,
 ) -> Result<Response, Failure> {
-    let attestor = attestor(opened, settings, deadline)?;
+    let attestor = attestor(machine, settings, deadline)?;
     let Some(wanted) = &question.quote else {
         let secret = attestor.activate(&question.credential, deadline)?;
         return Ok(Response::Secret(secret));
@@ -193,6 +178,7 @@ fn answer(
         quote: quoted.signed.attest,
         signature: quoted.signed.signature,
         pcrs: quoted.pcrs,
+        certifications: certifications(attestor, wanted, &secret, deadline)?,
     }
     .encode();
     let covered = log.as_deref().unwrap_or_default();
@@ -204,24 +190,33 @@ fn answer(
     }))
 }
 
+/// One for each key that was offered, if the server asks for them.
+fn certifications(
+    attestor: &mut tpm::Attestor,
+    wanted: &QuoteWanted,
+    secret: &Secret,
+    deadline: Instant,
+) -> Result<Vec<KeyCertification>, Failure> {
+    let binding = secret.certify_binding(&wanted.transcript);
+    let signed = attestor.certify(&wanted.certify, &binding, deadline)?;
+    let certifications = signed.into_iter().map(|signed| KeyCertification {
+        attest: signed.attest,
+        signature: signed.signature,
+    });
+    Ok(certifications.collect())
+}
+
 /// The open TPM; another one when the settings name another.
 fn attestor<'a>(
-    opened: &'a mut Option<Opened>,
+    machine: &'a mut Machine,
     settings: &Settings,
     deadline: Instant,
 ) -> Result<&'a mut tpm::Attestor, tpm::Error> {
-    let current = match opened.take() {
-        Some(current) if current.settings == settings.tpm => current,
-        other => {
-            // A raw device and a software TPM take one connection at a time.
-            drop(other);
-            open(&settings.tpm, deadline)?
-        }
-    };
-    Ok(&mut opened.insert(current).attestor)
+    let tpm = &settings.tpm;
+    Opened::with(machine, tpm, || open(tpm, deadline))
 }
 
-fn open(settings: &TpmSettings, deadline: Instant) -> Result<Opened, tpm::Error> {
+fn open(settings: &TpmSettings, deadline: Instant) -> Result<tpm::Attestor, tpm::Error> {
     let tpm = tpm::open(&settings.device, deadline)?;
     let options = Options {
         ek: settings.ek,
@@ -231,11 +226,7 @@ fn open(settings: &TpmSettings, deadline: Instant) -> Result<Opened, tpm::Error>
         owner_auth: settings.owner_auth.clone(),
         ..Options::default()
     };
-    let attestor = tpm::Attestor::open(tpm, options, deadline)?;
-    Ok(Opened {
-        settings: settings.clone(),
-        attestor,
-    })
+    tpm::Attestor::open(tpm, options, deadline)
 }
 
 /// The kernel's id of this boot, where /proc has it.
