@@ -318,6 +318,9 @@ fn an_ek_that_is_set_aside_is_not_flushed_again() {
             [&refused[1..], &removed]
         };
         assert_eq!(commands[common.len()..], ends.concat());
+        attestor.storage_root(soon()).unwrap();
+        let remembered = record.take().is_empty();
+        assert_eq!(remembered, recovers, "only while the keys are there");
         let (credential, secret) = credential_for(&attestor);
         let opened = attestor.activate(&credential, soon()).unwrap();
         assert_eq!(opened.expose(), secret.expose());
