@@ -100,7 +100,7 @@ impl AgentAttestor for Echo {
                 Err(other) => return Err(other.into()),
             };
             if challenge == b"slow" {
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                tokio::time::sleep(Duration::from_mins(1)).await;
             }
             misbehave(&String::from_utf8_lossy(&challenge));
             exchange.respond(challenge).await?;
@@ -153,7 +153,7 @@ fn misbehave(word: &str) {
             tracing::info!(long = "x".repeat(200_000), "{}", "y".repeat(200_000));
             tracing::trace!("never seen");
         }
-        "hang" => std::thread::sleep(Duration::from_secs(60)),
+        "hang" => std::thread::sleep(Duration::from_mins(1)),
         "print" => {
             io::stdout().write_all(&vec![b'x'; 1 << 20]).ok();
         }

@@ -184,7 +184,7 @@ impl Drop for Process {
 }
 
 /// How long a host waits for the handshake.
-pub const START_LIMIT: Duration = Duration::from_secs(60);
+pub const START_LIMIT: Duration = Duration::from_mins(1);
 
 const EXIT_WAIT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(1);

@@ -19,7 +19,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 4 << 20,
-            peer_wait: Duration::from_secs(60),
+            peer_wait: Duration::from_mins(1),
             exchanges: 1024,
         }
     }

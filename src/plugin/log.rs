@@ -175,7 +175,7 @@ fn wanted(target: &str, level: Level) -> bool {
         }
 }
 
-const NOISY: [&str; 11] = [
+const NOISY: [&str; 14] = [
     "h2",
     "hyper",
     "hyper_util",
@@ -183,6 +183,9 @@ const NOISY: [&str; 11] = [
     "runtime",
     "rustls",
     "sqlx",
+    "sqlx_core",
+    "sqlx_postgres",
+    "sqlx_sqlite",
     "tokio",
     "tokio_util",
     "tonic",

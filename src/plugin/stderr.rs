@@ -184,7 +184,7 @@ mod tests {
     fn a_reader_that_is_gone_costs_nothing() {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
-        let mut state = State::new(Duration::from_secs(60));
+        let mut state = State::new(Duration::from_mins(1));
         state.put(&writer, "line\n", notice);
         assert_eq!((state.stalled, state.lost), (false, 0));
     }
@@ -195,7 +195,7 @@ mod tests {
         let long = format!("{}\n", "y".repeat(300_000));
         let expect = long.clone();
         let writing = std::thread::spawn(move || {
-            let mut state = State::new(Duration::from_secs(60));
+            let mut state = State::new(Duration::from_mins(1));
             state.put(&writer, &long, notice);
             state.lost
         });

@@ -7,7 +7,7 @@ use store::{AnchorStore, DenialStore, HashDirectory};
 use verify::{CrlPolicy, LegacyAgents, Policy};
 
 use crate::trust::Paths;
-use crate::{rules, state, trust};
+use crate::{continuity, rules, state, trust};
 
 /// Where CAs and hashes are if nothing else is configured.
 pub const DEFAULT_PATHS: [&str; 2] = ["/opt/spire/.data/certs", "/opt/spire/.data/hashes"];
@@ -45,6 +45,7 @@ impl Configuration {
         let (bank, mut pcrs) = rules::pcrs(values, problems);
         let state = state::state(values, paths.has_anchors(), bank, problems);
         pcrs.extend(state::named_pcrs(&state));
+        let continuity = continuity::continuity(values, problems);
         let policy = Policy {
             trust_domain: trust_domain.to_owned(),
             ek_trust: trust::ek_trust(values, &paths, problems),
@@ -61,6 +62,10 @@ impl Configuration {
             },
             pcrs: vec![(bank, pcrs.into_iter().collect())],
             state,
+            svid_keys: continuity.svid_keys,
+            tpm_clear: continuity.tpm_clear,
+            ak_change: continuity.ak_change,
+            unexpected_reset: continuity.unexpected_reset,
         };
         Self {
             policy,

@@ -2,9 +2,11 @@
 //!
 //! The server judges by it what it is sent, and the command line what was stored: both read the same text.
 
+mod address;
 mod advisories;
 mod command_line;
 mod configuration;
+mod continuity;
 mod firmware;
 mod profiles;
 mod requirements;
@@ -15,6 +17,8 @@ mod state;
 #[cfg(test)]
 mod tests_configuration;
 #[cfg(test)]
+mod tests_continuity;
+#[cfg(test)]
 mod tests_profiles;
 #[cfg(test)]
 mod tests_slips;
@@ -22,7 +26,8 @@ mod tests_slips;
 mod tests_state;
 mod trust;
 
+pub use address::store_address;
 pub use advisories::published;
 pub use configuration::{Configuration, DEFAULT_PATHS};
-pub use schema::SCHEMA;
+pub use schema::{SCHEMA, STORE};
 pub use trust::loaded_warnings;

@@ -133,6 +133,31 @@ pub const SCHEMA: Schema = Schema {
             default: "none: nothing is kept",
             doc: "Directory, which must exist, in which the server keeps what machines sent that are trusted, their boot event logs each time: for each its last attestation, `<EK hash>.json`, and the last before it with other PCR values, `<EK hash>.previous.json`. `tpm-attestor` shows, compares and judges them again. For the server's account alone.",
         },
+        STORE,
+        Key {
+            name: "svid_keys",
+            kind: Kind::Choice(&["observe", "require"]),
+            default: "`\"observe\"`",
+            doc: "Whether an agent must show that the key of its SVID is in the machine's TPM, with the plugin's KeyManager. `observe`: what is shown is verified and kept for the CredentialComposer, and agents that show nothing are accepted. `require`: they are refused with `svid_key_uncertified`. Needs `store`. The CSR passes the CredentialComposer alone: without one in the same SPIRE Server nothing ties the SVID to the key.",
+        },
+        Key {
+            name: "tpm_clear",
+            kind: Kind::Choice(&["accept", "quarantine"]),
+            default: "`\"accept\"`",
+            doc: "What becomes of a machine whose storage root key is another than before, as TPM2_Clear makes it: accepted with a warning, or refused with `tpm_cleared` until `tpm-attestor quarantine accept`. Needs `store`.",
+        },
+        Key {
+            name: "ak_change",
+            kind: Kind::Choice(&["accept", "quarantine"]),
+            default: "`\"accept\"`",
+            doc: "What becomes of a machine whose attestation key is another than before, as the agent's `ak` makes it: accepted with a warning, or refused with `ak_changed` until `tpm-attestor quarantine accept`. Needs `store`.",
+        },
+        Key {
+            name: "unexpected_reset",
+            kind: Kind::Choice(&["warn", "refuse"]),
+            default: "`\"warn\"`",
+            doc: "What becomes of a machine whose TPM was reset while its kernel ran on: accepted with a warning, or refused with `reset_unexpected` until it has booted. Needs `store`.",
+        },
         Key {
             name: "mode",
             kind: Kind::Choice(&["enforce", "monitor"]),
@@ -206,6 +231,14 @@ pub const SCHEMA: Schema = Schema {
             hint: "that is the agent's `device`; the server needs no TPM",
         },
     ],
+};
+
+/// Where the two plugins of a server keep what they know.
+pub const STORE: Key = Key {
+    name: "store",
+    kind: Kind::Text,
+    default: "none: nothing is kept from one attestation to the next",
+    doc: "Where the server keeps what it saw of each machine (to notice copies, restored snapshots and cleared TPMs) and the keys that were certified: the absolute path of an SQLite file, which is made if it is not there, or `postgres://user:${DB_PASSWORD}@host/database`, where `${NAME}` stands for an environment variable of SPIRE Server. Several servers need PostgreSQL. Attestor and CredentialComposer name the same one.",
 };
 
 /// The keys of a file of advisories.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use evidence::{EkHash, Record, Secret, limits};
+use evidence::{EkHash, limits};
 use plugin::{
     AgentAttributes, Core, Metrics, Plugin, Problem, Purpose, ServerAttestor, ServerExchange,
     Status,
@@ -13,12 +13,16 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use verify::{
-    Attested, Enrolment, Grant, KnownBoots, Pending, Reason, Rejection, Request, decide, is_trusted,
+    Attested, Enrolment, Grant, KnownBoots, Pending, Reason, Rejection, Request, is_trusted,
 };
 
+use crate::admission::Candidate;
+use crate::composer_watch::ComposerWatch;
 use crate::config::Settings;
 use crate::decision::Decision;
 use crate::entropy::SystemEntropy;
+use crate::keeping::now_ms;
+use crate::recording::Begun;
 use crate::room::Room;
 use crate::status::{instead_of_payload, instead_of_response, status};
 
@@ -29,6 +33,7 @@ pub struct Attestor {
     room: Room,
     verifiers: Arc<Semaphore>,
     known: Mutex<KnownBoots>,
+    watch: ComposerWatch,
 }
 
 impl Attestor {
@@ -41,6 +46,7 @@ impl Attestor {
             room: Room::default(),
             verifiers,
             known: Mutex::new(KnownBoots::new(KNOWN_BOOTS)),
+            watch: ComposerWatch::default(),
         }
     }
 
@@ -54,29 +60,32 @@ impl Attestor {
         if payload.len() > limits::PAYLOAD {
             return Err(Reason::PayloadTooLarge.into());
         }
-        let kept = settings.records.is_some().then(|| payload.clone());
+        let recorded = settings.records.is_some().then(|| payload.clone());
         let (challenge, pending) = self.begin(Arc::clone(settings), payload).await?;
-        let begun = kept.map(|payload| Begun {
-            payload,
-            challenge: challenge.clone(),
-            secret: pending.secret().clone(),
-        });
+        let recorded = recorded.map(|payload| Begun::new(payload, &challenge, &pending));
         decision.claims(pending.claimed_ek());
         exchange.patience(settings.challenge_timeout);
+        let begun_ms = now_ms();
         let response = exchange.challenge(challenge).await;
         let response = response.map_err(instead_of_response)?;
-        let kept = begun.map(|begun| (begun, response.clone()));
+        let recorded = recorded.map(|begun| begun.answered(response.clone()));
         let (attested, enrolment) = self
             .finish(Arc::clone(settings), pending, response, decision)
             .await?;
-        let verdict = decide(&attested, enrolment, &settings.denials(), &settings.policy);
-        if let Some((begun, response)) = kept
+        decision.found(&attested);
+        let candidate = Candidate {
+            settings,
+            attested: &attested,
+            enrolment,
+            begun_ms,
+        };
+        let verdict = candidate.admit(&self.watch, decision).await;
+        if let Some(recorded) = recorded
             && is_trusted(&attested, enrolment, &settings.policy)
         {
-            let record = begun.record(settings, response, enrolment, &verdict);
-            keep(Arc::clone(settings), attested.ek_hash(), record).await;
+            let machine = attested.ek_hash();
+            recorded.keep(settings, machine, enrolment, &verdict).await;
         }
-        decision.found(&attested);
         if verdict.is_ok() {
             self.remember(&attested);
         }
@@ -158,49 +167,6 @@ impl Attestor {
     }
 }
 
-/// An exchange that is to be recorded, up to its answer.
-struct Begun {
-    payload: Vec<u8>,
-    challenge: Vec<u8>,
-    secret: Secret,
-}
-
-impl Begun {
-    fn record(
-        self,
-        settings: &Settings,
-        response: Vec<u8>,
-        enrolment: Enrolment,
-        verdict: &Result<Grant, Rejection>,
-    ) -> Record {
-        let verdict = match verdict {
-            Ok(_) => "granted",
-            Err(rejection) => rejection.reason.code(),
-        };
-        Record {
-            trust_domain: settings.policy.trust_domain.clone(),
-            time: u64::try_from(now()).unwrap_or_default(),
-            payload: self.payload,
-            challenge: self.challenge,
-            secret: self.secret,
-            response,
-            enrolment: enrolment.name().to_owned(),
-            verdict: verdict.to_owned(),
-        }
-    }
-}
-
-/// A record is for the operator; that one cannot be kept changes no verdict.
-async fn keep(settings: Arc<Settings>, machine: EkHash, record: Record) {
-    let work = move || match &settings.records {
-        Some(records) => records.keep(&machine, &record).err(),
-        None => None,
-    };
-    if let Ok(Some(problem)) = spawn_blocking(work).await {
-        tracing::warn!(error = %problem, "the evidence of an attestation was not kept");
-    }
-}
-
 impl Plugin for Attestor {
     type Settings = Settings;
 
@@ -212,6 +178,7 @@ impl Plugin for Attestor {
         settings.announce();
         settings.warn_of_overdue_lists();
         Settings::follow_files(settings, self.metrics.clone());
+        ComposerWatch::look_later(settings);
         Ok(())
     }
 }
@@ -319,7 +286,8 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let absent = directory.path().join("absent");
         let may_wait = |hashes: &std::path::Path| {
-            Settings::with_defaults("example.org", "", [directory.path(), hashes])
+            let defaults = [directory.path(), hashes];
+            Settings::with_defaults("example.org", "", Purpose::Configure, defaults)
                 .unwrap()
                 .look_up_may_wait()
         };

@@ -12,6 +12,8 @@ use verify::{Anchors, Denials, Policy, Profile};
 
 pub use policy::SCHEMA;
 
+use crate::keeping::Keeping;
+
 /// Unfinished attestations that any configuration may allow.
 pub const MAX_STREAMS: u32 = 4096;
 
@@ -24,6 +26,8 @@ pub struct Settings {
     pub(crate) policy: Policy,
     pub(crate) hashes: Option<HashDirectory>,
     pub(crate) records: Option<RecordDirectory>,
+    /// The store, if one is kept; absent from what is only validated.
+    pub(crate) keeping: Option<Keeping>,
     pub(crate) challenge_timeout: Duration,
     pub(crate) attestation_timeout: Duration,
     pub(crate) max_streams: usize,
@@ -38,22 +42,24 @@ pub struct Settings {
 
 impl Settings {
     /// Builds settings from the text that SPIRE passes on, or lists everything wrong with it.
-    pub fn build(trust_domain: &str, text: &str, _purpose: Purpose) -> Result<Self, Vec<Problem>> {
+    pub fn build(trust_domain: &str, text: &str, purpose: Purpose) -> Result<Self, Vec<Problem>> {
         let defaults = DEFAULT_PATHS.map(Path::new);
-        Self::with_defaults(trust_domain, text, defaults)
+        Self::with_defaults(trust_domain, text, purpose, defaults)
     }
 
     pub(crate) fn with_defaults(
         trust_domain: &str,
         text: &str,
+        purpose: Purpose,
         defaults: [&Path; 2],
     ) -> Result<Self, Vec<Problem>> {
         let (values, mut problems) = SCHEMA.read(text);
         let configured = Configuration::read(&values, trust_domain, defaults, &mut problems);
-        let settings = Self {
+        let mut settings = Self {
             policy: configured.policy,
             hashes: configured.hashes,
             records: records(&values, &mut problems),
+            keeping: None,
             challenge_timeout: duration(&values, "challenge_timeout", 30, &mut problems),
             attestation_timeout: duration(&values, "attestation_timeout", 60, &mut problems),
             max_streams: count(&values, "max_streams", 4096),
@@ -65,6 +71,7 @@ impl Settings {
             nobody: Arc::default(),
             warnings: configured.warnings,
         };
+        settings.keeping = Keeping::open(&values, purpose, &mut problems);
         problems.sort();
         if problems.is_empty() {
             Ok(settings)
@@ -106,6 +113,8 @@ impl Settings {
             mode = ?self.policy.state.mode,
             profiles = names(&self.policy.state.profiles),
             asks_for_log = self.policy.state.ask_for_log,
+            store = self.keeping.is_some(),
+            svid_keys = ?self.policy.svid_keys,
             "configured"
         );
     }
@@ -153,7 +162,7 @@ fn count(values: &Values, key: &str, default: usize) -> usize {
 }
 
 const MIN_DURATION: Duration = Duration::from_millis(100);
-const MAX_DURATION: Duration = Duration::from_secs(600);
+const MAX_DURATION: Duration = Duration::from_mins(10);
 
 #[cfg(test)]
 mod tests {
@@ -179,6 +188,7 @@ mod tests {
         Settings::with_defaults(
             "example.org",
             &text,
+            Purpose::Configure,
             defaults.each_ref().map(PathBuf::as_path),
         )
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
@@ -190,7 +200,7 @@ mod tests {
         assert_eq!(settings.policy.trust_domain, "example.org");
         assert!(settings.records.is_none());
         assert_eq!(settings.challenge_timeout, Duration::from_secs(30));
-        assert_eq!(settings.attestation_timeout, Duration::from_secs(60));
+        assert_eq!(settings.attestation_timeout, Duration::from_mins(1));
         assert_eq!(settings.reload_interval, Duration::from_secs(5));
         assert_eq!(
             (settings.max_streams, settings.max_streams_per_client),
@@ -273,7 +283,8 @@ mod tests {
         fs::create_dir(&hash).unwrap();
         fs::write(ca.join("README"), "no certificate").unwrap();
         fs::write(hash.join("notes"), "").unwrap();
-        let settings = Settings::with_defaults("example.org", "", [&ca, &hash]).unwrap();
+        let settings =
+            Settings::with_defaults("example.org", "", Purpose::Configure, [&ca, &hash]).unwrap();
         assert_eq!(
             settings.warnings,
             [
@@ -297,7 +308,8 @@ mod tests {
         fs::write(&deny, &entry).unwrap();
         let text = format!("ek_deny_path = \"{}\"", deny.display());
         let absent = dir.path().join("absent");
-        let settings = Settings::with_defaults("example.org", &text, [dir.path(), &absent]);
+        let defaults = [dir.path(), &absent];
+        let settings = Settings::with_defaults("example.org", &text, Purpose::Configure, defaults);
         let settings = settings.unwrap();
         assert_eq!(settings.denials().len(), 1);
         // The list lies in the directory of CAs, which changes with it.

@@ -18,6 +18,7 @@ pub(crate) struct Decision {
     vendor: String,
     secure_boot: &'static str,
     log_refused: Option<Rejection>,
+    svid_keys: usize,
     told: bool,
 }
 
@@ -33,6 +34,7 @@ impl Decision {
             vendor: String::new(),
             secure_boot: "",
             log_refused: None,
+            svid_keys: 0,
             told: false,
         }
     }
@@ -61,6 +63,7 @@ impl Decision {
                 .map(|tpm| tpm.vendor().to_string())
                 .unwrap_or_default();
         }
+        self.svid_keys = attested.svid_keys().len();
     }
 
     /// What the boot event log proves.
@@ -85,6 +88,7 @@ impl Decision {
             client_ip_unverified = self.client(),
             duration_ms = self.milliseconds(),
             agent_id = grant.agent_id(),
+            svid_keys = self.svid_keys,
             secure_boot = self.secure_boot,
             measured = grant.matched().join(" "),
             advisories = grant.advisories().join(" "),
@@ -106,6 +110,7 @@ impl Decision {
             evidence = self.method,
             client_ip_unverified = self.client(),
             duration_ms = self.milliseconds(),
+            svid_keys = self.svid_keys,
             secure_boot = self.secure_boot,
             detail = rejection.detail.as_deref().unwrap_or_default(),
             "attestation refused"
@@ -129,8 +134,30 @@ impl Decision {
         );
     }
 
+    /// Says that the machine is refused from now on, until an operator has accepted what it showed.
+    pub(crate) fn quarantined(&self, rejection: &Rejection) {
+        let reason = rejection.reason.code();
+        tracing::error!(
+            reason,
+            ek_hash = self.ek_hash(),
+            detail = rejection.detail.as_deref().unwrap_or_default(),
+            "the machine is in quarantine"
+        );
+        let labels = [("reason", reason)];
+        self.metrics
+            .increment(&["node_attestor", "tpm", "quarantined"], 1.0, &labels);
+    }
+
     /// What an operator should know of a machine that was accepted all the same.
     fn warn_of(&self, grant: &Grant) {
+        for change in grant.changes() {
+            let reason = change.code();
+            let ek_hash = self.ek_hash();
+            tracing::warn!(reason, ek_hash, "the machine has changed");
+            let labels = [("reason", reason)];
+            self.metrics
+                .increment(&["node_attestor", "tpm", "changed"], 1.0, &labels);
+        }
         if let Some(tolerated) = grant.tolerated() {
             let reason = tolerated.reason.code();
             tracing::warn!(

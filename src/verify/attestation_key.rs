@@ -1,9 +1,9 @@
 //! The checks of an attestation key's public area.
 
-use evidence::{Attributes, Hash, Hierarchy, Name, Public, PublicError, Scheme, SubjectKey};
+use evidence::{Attributes, Hash, Hierarchy, Name, Public, PublicError, SubjectKey};
 
 use crate::key::sound_key;
-use crate::signature::SigningScheme;
+use crate::signature::{SigningScheme, signs_only};
 use crate::{Reason, Rejection};
 
 /// An AK whose public area passed every check. Whether it is in a TPM is for the credential to show.
@@ -102,23 +102,10 @@ fn check_name_alg(public: &Public) -> Result<(Hash, Name), Reason> {
 
 /// TPM library part 2, section 12.2.3: a restricted signing key has one scheme for life. The
 /// signature must not choose, so a key without scheme is refused, and so is any scheme that this
-/// verifier does not verify, a weak hash, or a key derivation that signing keys do not have.
+/// verifier does not verify.
 fn check_scheme(public: &Public) -> Result<SigningScheme, Reason> {
-    let Scheme::Of {
-        algorithm,
-        hash: Some(hash),
-        count: None,
-    } = public.scheme
-    else {
-        return Err(Reason::AkScheme);
-    };
-    let hash = match Hash::from_algorithm(hash) {
-        None | Some(Hash::Sha1) => return Err(Reason::AkScheme),
-        Some(hash) => hash,
-    };
-    let kdf = matches!(public.key, evidence::PublicKey::Ecc { kdf: Some(_), .. });
-    if kdf || public.symmetric != evidence::Symmetric::Null {
+    if !signs_only(public) {
         return Err(Reason::AkScheme);
     }
-    Ok(SigningScheme { algorithm, hash })
+    SigningScheme::of(public).ok_or(Reason::AkScheme)
 }

@@ -2,10 +2,13 @@
 
 use evidence::{Curve, Hash, SubjectKey};
 
+use crate::continuity::Continuity;
 use crate::profile::StateVerdict;
-use crate::selectors::selectors;
+use crate::selectors::{SVID_KEY_CERTIFIED, selectors};
 use crate::session::{Attested, Certification};
-use crate::{CrlPolicy, Denials, Mode, Reason, Rejection, StatePolicy, Vendor};
+use crate::{
+    CrlPolicy, Denials, History, MachineState, Mode, Reason, Rejection, StatePolicy, Vendor,
+};
 
 /// The operator's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,14 @@ pub struct Policy {
     pub pcrs: Vec<(Hash, Vec<u8>)>,
     /// What state machines must be in.
     pub state: StatePolicy,
+    /// Whether agents must have SVID keys in their TPM.
+    pub svid_keys: SvidKeys,
+    /// What becomes of a machine whose TPM was cleared.
+    pub tpm_clear: OnChange,
+    /// What becomes of a machine whose AK is another one than before.
+    pub ak_change: OnChange,
+    /// What becomes of a machine whose TPM was reset while it ran on.
+    pub unexpected_reset: OnReset,
 }
 
 /// How an EK may be trusted.
@@ -50,6 +61,36 @@ pub enum LegacyAgents {
     Allow,
     /// Refused.
     Deny,
+}
+
+/// What becomes of agents whose TPM certifies no SVID key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SvidKeys {
+    /// Accepted.
+    #[default]
+    Observe,
+    /// Refused.
+    Require,
+}
+
+/// What becomes of a machine that has changed in a way that its operator may have wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnChange {
+    /// The change is told.
+    #[default]
+    Accept,
+    /// The machine is refused until the operator has accepted it.
+    Quarantine,
+}
+
+/// What becomes of a machine whose TPM was reset while it ran on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnReset {
+    /// That is told.
+    #[default]
+    Warn,
+    /// The machine is refused until it has booted.
+    Refuse,
 }
 
 /// A kind of EK by type and size.
@@ -83,6 +124,8 @@ pub struct Grant {
     matched: Vec<String>,
     advisories: Vec<String>,
     tolerated: Option<Rejection>,
+    has_certified_keys: bool,
+    continuity: Continuity,
 }
 
 impl EkKind {
@@ -155,20 +198,49 @@ impl Grant {
     pub fn tolerated(&self) -> Option<&Rejection> {
         self.tolerated.as_ref()
     }
+
+    /// What is to be kept of the machine in place of what was known; `None` where nothing is kept.
+    pub fn next_state(&self) -> Option<&MachineState> {
+        self.continuity.next.as_ref()
+    }
+
+    /// What has changed about the machine that its operator accepts and wants to know.
+    pub fn changes(&self) -> &[Reason] {
+        &self.continuity.changes
+    }
+
+    /// The same for a server that signs no SVID of this agent for another key than those that were certified: the
+    /// selector says so. Without such a server a certified key would say nothing about the SVID's.
+    #[must_use]
+    pub fn with_enforced_keys(mut self) -> Self {
+        if self.has_certified_keys {
+            self.selectors.push(SVID_KEY_CERTIFIED.to_owned());
+        }
+        self
+    }
 }
 
-/// Decides over a machine that has proved itself.
+/// Decides over a machine that has proved itself. `begun_ms` is when its challenge was made and `now_ms` the time now,
+/// both in milliseconds since the epoch; they are compared with what `history` says.
 pub fn decide(
     attested: &Attested,
     enrolment: Enrolment,
     denials: &Denials,
     policy: &Policy,
+    history: &History,
+    begun_ms: i64,
+    now_ms: i64,
 ) -> Result<Grant, Rejection> {
     // Before everything that could vouch for it. Not before the proof: a peer learns only about itself.
     if denials.cover(&attested.ek_hash(), attested.presented()) {
         return Err(Reason::EkDenied.into());
     }
     check_trust(attested.certification(), enrolment, policy.ek_trust)?;
+    let has_certified_keys = !attested.svid_keys().is_empty();
+    // Once more after the proof: an exchange that was recorded may not have asked for certifications.
+    if policy.svid_keys == SvidKeys::Require && !has_certified_keys {
+        return Err(Reason::SvidKeyUncertified.into());
+    }
     let StateVerdict {
         matched,
         advisories,
@@ -178,6 +250,8 @@ pub fn decide(
         (Some(rejection), Mode::Enforce) => return Err(rejection),
         (refusal, _) => refusal,
     };
+    // Last, since it may bring a machine into quarantine: only one that is accepted otherwise.
+    let continuity = Continuity::judge(attested, policy, history, begun_ms, now_ms)?;
     let hash = attested.ek_hash();
     Ok(Grant {
         agent_id: format!("spiffe://{}/spire/agent/tpm/{hash}", policy.trust_domain),
@@ -185,6 +259,8 @@ pub fn decide(
         matched,
         advisories,
         tolerated,
+        has_certified_keys,
+        continuity,
     })
 }
 

@@ -44,7 +44,7 @@ impl Quoted {
         wanted: &[(Hash, Vec<u8>)],
     ) -> Result<Self, Rejection> {
         let attest = Attest::parse(&evidence.quote).map_err(|_bad| Reason::MalformedAttest)?;
-        check_origin(&attest, ak, binding)?;
+        check_origin(&attest, tag::ATTEST_QUOTE, ak, binding)?;
         let Attested::Quote { selections, digest } = &attest.attested else {
             return Err(Reason::WrongAttestType.into());
         };
@@ -61,7 +61,14 @@ impl Quoted {
     }
 }
 
-fn check_origin(attest: &Attest, ak: &AttestationKey, binding: &[u8; 32]) -> Result<(), Reason> {
+/// That `ak` says so, in this exchange, and of the `kind` of thing that was asked for; whether it signed that is for the
+/// signature to show.
+pub(crate) fn check_origin(
+    attest: &Attest,
+    kind: u16,
+    ak: &AttestationKey,
+    binding: &[u8; 32],
+) -> Result<(), Reason> {
     // TPM library part 2, section 10.12.12: only a TPM makes structures with this magic, since a
     // restricted key does not sign external data that starts with it (CVE-2024-29038).
     if attest.magic != TPM_GENERATED {
@@ -69,7 +76,7 @@ fn check_origin(attest: &Attest, ak: &AttestationKey, binding: &[u8; 32]) -> Res
     }
     // Part 2, section 10.12.12: the type says what was attested; a certification of a key is no
     // statement about PCRs.
-    if attest.kind != tag::ATTEST_QUOTE {
+    if attest.kind != kind {
         return Err(Reason::WrongAttestType);
     }
     // Part 1, section 16.3: the qualified name covers the ancestors; this one exists only for a

@@ -74,6 +74,17 @@ impl fmt::Display for Reason {
     }
 }
 
+impl Reason {
+    /// Whether a machine that is refused for it stays refused until an operator has looked at it: what it showed is
+    /// either an attack or a change that only the operator can know of.
+    pub fn quarantines(self) -> bool {
+        matches!(
+            self,
+            Self::CloneSuspected | Self::ClockRegressed | Self::TpmCleared | Self::AkChanged
+        )
+    }
+}
+
 macro_rules! reasons {
     ($($name:ident, $code:literal, $fault:ident, $sentence:literal, $cause:literal, $remedy:literal;)*) => {
         /// A reason code: stable, documented, one for each check.
@@ -89,6 +100,11 @@ macro_rules! reasons {
             /// The stable code, snake case.
             pub fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
+            }
+
+            /// The reason of a code.
+            pub fn from_code(code: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.code() == code)
             }
 
             /// Whose fault it is.
@@ -268,8 +284,8 @@ reasons! {
     AkNameAlg, "ak_namealg", Misbehaved, "the AK has a wrong name algorithm",
         "The AK's name algorithm is not SHA-256, SHA-384 or SHA-512.",
         "Use an agent that makes its AK by the documented template.";
-    KeyReuse, "key_reuse", Misbehaved, "the AK is the EK",
-        "AK and EK are the same key.",
+    KeyReuse, "key_reuse", Misbehaved, "two keys that must differ are one",
+        "AK and EK are the same key, or an SVID key is one of them.",
         "No TPM allows this; look for what sent it.";
     CreationMismatch, "creation_mismatch", Misbehaved, "the AK's creation is not proved",
         "The creation attestation of an agent of the first generation does not match its AK.",
@@ -278,35 +294,35 @@ reasons! {
         "The agent did not open the credential, or its proof is for other messages.",
         "The AK is not in the TPM of the EK, or a message was altered or relayed.";
     UnsolicitedEvidence, "unsolicited_evidence", Malformed, "evidence came that was not asked for",
-        "The response carries an event log that the challenge did not ask for.",
+        "The response carries an event log or certifications that the challenge did not ask for.",
         "No correct agent does this; look for what sent it.";
-    MalformedAttest, "malformed_attest", Malformed, "the quote is not valid",
-        "The quote is no TPMS_ATTEST, or bytes follow it.",
-        "No TPM makes such a quote; look for what sent it.";
-    BadMagic, "bad_magic", Misbehaved, "the quote was not made by a TPM",
+    MalformedAttest, "malformed_attest", Malformed, "an attestation structure is not valid",
+        "The quote or a certification is no TPMS_ATTEST, or bytes follow it.",
+        "No TPM makes such a structure; look for what sent it.";
+    BadMagic, "bad_magic", Misbehaved, "an attestation structure was not made by a TPM",
         "The attestation structure does not start with TPM_GENERATED.",
         "The structure was made outside a TPM; look for what sent it.";
-    WrongAttestType, "wrong_attest_type", Misbehaved, "the attestation is not a quote",
-        "The attestation structure is of another type than a quote.",
+    WrongAttestType, "wrong_attest_type", Misbehaved, "an attestation structure is of another type",
+        "A quote was asked for, or the certification of a key, and the structure says something else.",
         "No correct agent does this; look for what sent it.";
     QualifiedSigner, "qualified_signer", Misbehaved, "the AK is not in the endorsement hierarchy",
-        "The quote's qualified signer is not the AK as a primary key of the endorsement hierarchy.",
+        "The qualified signer of the quote or of a certification is not the AK as a primary key of the endorsement hierarchy.",
         "Use an agent that makes its AK by the documented template.";
-    NonceMismatch, "nonce_mismatch", Misbehaved, "the quote is for another challenge",
-        "The quote's extraData is not what this exchange asks for.",
-        "The quote is old or of another exchange; look for what sent it.";
+    NonceMismatch, "nonce_mismatch", Misbehaved, "an attestation structure is for another challenge",
+        "The extraData of the quote or of a certification is not what this exchange asks for.",
+        "The structure is old or of another exchange; look for what sent it.";
     PcrSelection, "pcr_selection", Misbehaved, "the quote covers other PCRs",
         "The quote's PCR selection is not exactly what the server asked for.",
         "Check with `tpm-attestor doctor` that the TPM has the bank; else change `pcrs` on the server.";
     PcrDigest, "pcr_digest", Misbehaved, "the PCR values do not match the quote",
         "The digest in the quote is not that of the PCR values sent.",
         "No correct agent does this; look for what sent it.";
-    SignatureScheme, "signature_scheme", Misbehaved, "the quote's signature has another scheme",
+    SignatureScheme, "signature_scheme", Misbehaved, "a signature has another scheme than its key",
         "The signature's algorithm or hash differs from the AK's scheme.",
         "No TPM does this; look for what sent it.";
-    BadSignature, "bad_signature", Misbehaved, "the quote's signature is wrong",
-        "The AK did not sign this quote.",
-        "The quote was altered or made by another key; look for what sent it.";
+    BadSignature, "bad_signature", Misbehaved, "the AK's signature is wrong",
+        "The AK did not sign this quote or certification.",
+        "The structure was altered or made by another key; look for what sent it.";
     ClockUnsafe, "clock_unsafe", Denied, "the TPM's clock may have gone back",
         "The quote says that the TPM was not shut down orderly, and a profile has `clock_safe`.",
         "Reboot the machine orderly; the clock is safe again at once or within some minutes.";
@@ -385,6 +401,57 @@ reasons! {
     ProfileMismatch, "profile_mismatch", Denied, "no profile describes this machine",
         "Each of several profiles refuses the machine, for different reasons; the server's log names them.",
         "Ask `tpm-attestor policy explain` with the machine's evidence.";
+    SvidKeyUncertified, "svid_key_uncertified", Denied, "no SVID key in the TPM was certified",
+        "With `svid_keys = \"require\"`: the agent offered no key that its TPM could certify.",
+        "Use the KeyManager of this plugin on the agent, and name its directory in the attestor's `keys_path`.";
+    MalformedSvidKey, "malformed_svid_key", Malformed, "an SVID key is not valid",
+        "An offered SVID key or its parent is no TPMT_PUBLIC of a kind that can be one, or a key is offered without its parent.",
+        "No TPM makes such a key; look for what sent it.";
+    CertifyAttributes, "certify_attributes", Misbehaved, "an SVID key has wrong attributes",
+        "A certified key may leave its TPM, was not made there, is restricted, or does more than sign.",
+        "Let the KeyManager of this plugin make the key.";
+    CertifyName, "certify_name", Misbehaved, "the certification is for another key",
+        "The Name in the certification is not that of the SVID key which was offered.",
+        "No correct agent does this; look for what sent it.";
+    CertifyParent, "certify_parent", Misbehaved, "the SVID key is not below the parent that was offered",
+        "The qualified name in the certification does not lead over the offered storage key to the owner hierarchy.",
+        "Let the KeyManager of this plugin make the key.";
+    CertifyMissing, "certify_missing", Misbehaved, "not every SVID key was certified",
+        "The response has fewer or more certifications than SVID keys were offered.",
+        "No correct agent does this; look for what sent it.";
+    InconsistentEvidence, "inconsistent_evidence", Misbehaved, "quote and certification contradict each other",
+        "Firmware version, resetCount or restartCount differ between the quote and a certification of one exchange.",
+        "The TPM was reset in between (the agent tries again), or the structures are of different TPMs.";
+    CloneSuspected, "clone_suspected", Denied, "the machine may be a copy",
+        "The TPM's counters went back though it was not cleared, or a boot came back that was over: two machines share one TPM state.",
+        "Find the copy; then `tpm-attestor quarantine accept` the machine.";
+    ClockRegressed, "clock_regressed", Denied, "the TPM's clock went back",
+        "The TPM's clock is lower than it was though it counts on: an older state of it was restored.",
+        "Find out who restored a snapshot; then `tpm-attestor quarantine accept` the machine.";
+    TpmCleared, "tpm_cleared", Denied, "the TPM was cleared",
+        "The storage root key is another than before, and `tpm_clear = \"quarantine\"`.",
+        "If the clear was wanted, `tpm-attestor quarantine accept` the machine.";
+    AkChanged, "ak_changed", Denied, "the attestation key is another one",
+        "The AK is another than before, and `ak_change = \"quarantine\"`.",
+        "If the agent's `ak` was changed, `tpm-attestor quarantine accept` the machine.";
+    ResetUnexpected, "reset_unexpected", Denied, "the TPM was reset while the machine ran on",
+        "resetCount grew within one boot of the machine, and `unexpected_reset = \"refuse\"`.",
+        "Reboot the machine; look for what resets its TPM.";
+    Downgrade, "downgrade", Denied, "the machine gave a quote before",
+        "A machine that once attested with a quote came without one.",
+        "Look for what strips the quote; after a wanted change of the agent, `tpm-attestor quarantine forget` the machine.";
+    Quarantined, "quarantined", Denied, "the machine is in quarantine",
+        "An earlier attestation put the machine into quarantine.",
+        "`tpm-attestor quarantine show` says why; `tpm-attestor quarantine accept` ends it.";
+    StateConflict, "state_conflict", Unavailable, "the machine's state changed meanwhile",
+        "Attestations of one machine at several servers overtook each other too often.",
+        "The agent tries again; look for a second machine with this TPM if it goes on.";
+    DatabaseUnavailable, "database_unavailable", Unavailable, "the store of machine states cannot be used",
+        "The database in `store` cannot be reached, read or written.",
+        "Look at the server's log; check the file or the database server. It is used again when it is back.";
+    SvidKeyMismatch, "svid_key_mismatch", Denied, "the SVID's key was not certified",
+        "The CredentialComposer found no certification of this key for this agent: it is another key, or the attestation was not just now.",
+        "Use the KeyManager of this plugin on the agent; look for who asks with another key.";
     EntropyFailure, "entropy_failure", Bug, "the server could not make a challenge",
         "The operating system's random source failed or returned nothing.",
         "Look at the server's machine; no attestation is possible without entropy.";

@@ -13,8 +13,9 @@ use crate::creation::check_creation;
 use crate::entropy::{Entropy, fresh};
 use crate::key::{parse_public_key, sound_key};
 use crate::known_boot::{KnownBoot, KnownBoots};
-use crate::policy::{EkKind, EkTrust, LegacyAgents, Policy};
+use crate::policy::{EkKind, EkTrust, LegacyAgents, Policy, SvidKeys};
 use crate::session::{Certification, Expected, Pending, is_costly};
+use crate::svid_key::{OfferedKeys, numeric_keys};
 use crate::{Reason, Rejection, TpmDescription};
 
 /// A payload that was read and not judged yet.
@@ -74,7 +75,10 @@ impl Request {
             offered.is_some_and(|offer| !offer.ek_intermediates.is_empty())
                 || anchors.may_search_long(certificate)
         };
-        is_costly(&self.ek) || self.certificate.as_ref().is_some_and(searches)
+        let has_costly_key = |offer| numeric_keys(offer).any(|key| is_costly(&key));
+        is_costly(&self.ek)
+            || offered.is_some_and(has_costly_key)
+            || self.certificate.as_ref().is_some_and(searches)
     }
 
     /// Judges the offer and makes the challenge that only the TPM of its EK can answer. `now` is in
@@ -87,13 +91,13 @@ impl Request {
         entropy: &mut impl Entropy,
     ) -> Result<(Vec<u8>, Pending), Rejection> {
         let claimed = self.ek.ek_hash();
-        let (profile, ak, certification) = self
+        let (profile, keys, certification) = self
             .judge(policy, anchors, now)
             .map_err(|rejection| rejection.about(claimed))?;
         let secret = Secret::new(fresh::<32>(entropy)?.to_vec());
         let seed = fresh::<64>(entropy)?;
         let seed = seed.get(..profile.hash.size()).unwrap_or_default();
-        let credential = Credential::make(&self.ek, profile, ak.name(), &secret, seed)
+        let credential = Credential::make(&self.ek, profile, keys.ak.name(), &secret, seed)
             .map_err(|_bad| Reason::MalformedKey)?;
         let extension = match self.generation {
             Generation::First => None,
@@ -105,7 +109,7 @@ impl Request {
         };
         let bytes = challenge.encode();
         let expected = Expected::of(&challenge, policy, &self.payload, &bytes);
-        let mut pending = self.pending(ak, certification, secret, expected, policy);
+        let mut pending = self.pending(keys, certification, secret, expected, policy);
         let tells = |asked: &ChallengeExtension| asked.known_pcrs.is_some();
         if challenge.extension.as_ref().is_some_and(tells) {
             pending.known = self.known;
@@ -123,10 +127,10 @@ impl Request {
         challenge: &[u8],
         secret: Secret,
     ) -> Result<Pending, Rejection> {
-        let (_, ak, certification) = self.judge(policy, anchors, now)?;
+        let (_, keys, certification) = self.judge(policy, anchors, now)?;
         let asked = Challenge::decode(challenge).map_err(|_bad| Reason::MalformedResponse)?;
         let expected = Expected::of(&asked, policy, &self.payload, challenge);
-        Ok(self.pending(ak, certification, secret, expected, policy))
+        Ok(self.pending(keys, certification, secret, expected, policy))
     }
 
     /// What is asked beyond the credential: the PCRs that the operator names and, with the log of an
@@ -149,12 +153,20 @@ impl Request {
             known_pcrs: known.map(KnownBoot::values),
             pcrs,
             log,
+            certify: self.can_certify(),
         }
+    }
+
+    /// Whether the agent says that its TPM can certify an SVID key.
+    fn can_certify(&self) -> bool {
+        self.offer.extension.as_ref().is_some_and(|offer| {
+            offer.evidence.contains(&Capability::Certify) && !offer.svid_keys.is_empty()
+        })
     }
 
     fn pending(
         &self,
-        ak: AttestationKey,
+        keys: Keys,
         certification: Certification,
         secret: Secret,
         expected: Expected,
@@ -165,11 +177,17 @@ impl Request {
             ek_hash: self.ek.ek_hash(),
             presented: certificate.map(Certificate::presented),
             certification,
-            ak,
+            ak: keys.ak,
             secret,
             expected,
             tolerated: policy.state.tolerated.clone(),
             known: None,
+            offered: keys.svid,
+            boot_id: self
+                .offer
+                .extension
+                .as_ref()
+                .and_then(|offer| offer.boot_id.clone()),
         }
     }
 
@@ -178,13 +196,23 @@ impl Request {
         policy: &Policy,
         anchors: &Anchors,
         now: i64,
-    ) -> Result<(EkProfile, AttestationKey, Certification), Rejection> {
+    ) -> Result<(EkProfile, Keys, Certification), Rejection> {
         let profile = check_ek(&self.ek, policy)?;
         let ak = check_ak(&self.offer, &self.ek, self.generation)?;
+        let svid = OfferedKeys::check(self.offer.extension.as_ref(), &self.ek, &ak)?;
+        if policy.svid_keys == SvidKeys::Require && !self.can_certify() {
+            return Err(Reason::SvidKeyUncertified.into());
+        }
         let certificate = self.certificate.as_ref();
         let certification = certify(certificate, &self.offer, policy, anchors, now)?;
-        Ok((profile, ak, certification))
+        Ok((profile, Keys { ak, svid }, certification))
     }
+}
+
+/// The keys of an offer beside the EK, judged by their public areas.
+struct Keys {
+    ak: AttestationKey,
+    svid: OfferedKeys,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

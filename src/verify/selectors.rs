@@ -103,7 +103,15 @@ pub const SELECTORS: &[SelectorKind] = &[
         when: "asked for by `pcr_selectors`, and the machine gave a quote",
         doc: "The value of a PCR; changes with every update of what is measured there.",
     },
+    SelectorKind {
+        form: SVID_KEY_CERTIFIED,
+        when: "the TPM certified every SVID key that was offered, and a CredentialComposer enforces it",
+        doc: "The agent's SVID is of a key that was made in this TPM and cannot leave it.",
+    },
 ];
+
+/// Of machines whose SVID key is in their TPM.
+pub(crate) const SVID_KEY_CERTIFIED: &str = "svid_key:certified";
 
 impl OptionalSelector {
     /// All of them.

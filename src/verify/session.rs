@@ -16,6 +16,7 @@ use crate::denials::Presented;
 use crate::known_boot::KnownBoot;
 use crate::policy::Policy;
 use crate::quote::Quoted;
+use crate::svid_key::{CertifiedKey, OfferedKeys};
 use crate::{Reason, Rejection};
 
 /// A challenge that waits for its answer. Neither `Clone` nor `Copy`: one attempt.
@@ -29,6 +30,8 @@ pub struct Pending {
     pub(crate) expected: Expected,
     pub(crate) tolerated: BTreeSet<Quirk>,
     pub(crate) known: Option<KnownBoot>,
+    pub(crate) offered: OfferedKeys,
+    pub(crate) boot_id: Option<String>,
 }
 
 /// A machine that has proved that it holds the EK and the AK, now. Only [`Pending::finish`] makes
@@ -42,6 +45,17 @@ pub struct Attested {
     method: Method,
     boot: Boot,
     known: Option<([u8; 32], KnownBoot)>,
+    svid_keys: Vec<CertifiedKey>,
+    storage_root: Option<Name>,
+    boot_id: Option<String>,
+}
+
+/// What an answer shows.
+struct Shown {
+    method: Method,
+    boot: Boot,
+    known: Option<([u8; 32], KnownBoot)>,
+    svid_keys: Vec<CertifiedKey>,
 }
 
 /// What became of the EK certificate.
@@ -66,12 +80,17 @@ pub enum Method {
 
 #[derive(Debug)]
 pub(crate) enum Expected {
-    Proof {
-        transcript: Transcript,
-        pcrs: Vec<(Hash, Vec<u8>)>,
-        log: bool,
-    },
+    Proof(Asked),
     Secret,
+}
+
+/// What a challenge asked for beyond the credential.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    transcript: Transcript,
+    pcrs: Vec<(Hash, Vec<u8>)>,
+    log: bool,
+    certify: bool,
 }
 
 /// Computing with the larger curves takes many times as long as with RSA and P-256.
@@ -86,46 +105,34 @@ impl Pending {
             Malformed::TooLong => Reason::ResponseTooLarge,
             _ => Reason::MalformedResponse,
         })?;
-        let (method, boot, known) = match (&self.expected, response) {
+        let shown = match (&self.expected, response) {
             (Expected::Secret, Response::Secret(secret)) => {
                 self.check_secret(secret.expose())?;
-                (Method::Credential, Boot::Absent, None)
-            }
-            (
-                Expected::Proof {
-                    transcript,
-                    pcrs,
-                    log,
-                },
-                Response::Proof(proof),
-            ) => {
-                let log_sha256 = sha256(proof.log.as_deref().unwrap_or_default());
-                let evidence = self.check_proof(transcript, &proof, &log_sha256)?;
-                if proof.log.is_some() && !*log {
-                    return Err(Reason::UnsolicitedEvidence.into());
+                Shown {
+                    method: Method::Credential,
+                    boot: Boot::Absent,
+                    known: None,
+                    svid_keys: Vec::new(),
                 }
-                let binding = self.secret.quote_binding(transcript);
-                let quoted = Quoted::check(evidence, &self.ak, &binding, pcrs)?;
-                let boot = self.boot(proof.log.as_deref(), *log, quoted.banks())?;
-                let known = match (&boot, &proof.log) {
-                    (Boot::Verified(claims), Some(_)) => {
-                        KnownBoot::new(pcrs, quoted.banks(), &self.tolerated, claims)
-                    }
-                    _ => None,
-                };
-                let known = known.map(|known| (log_sha256, known));
-                (Method::Quote(quoted), boot, known)
+            }
+            (Expected::Proof(asked), Response::Proof(proof)) => {
+                self.check_evidence(asked, &proof)?
             }
             _ => return Err(Reason::MalformedResponse.into()),
         };
+        // A parent that no certified key hangs under is only something the agent says.
+        let parent = self.offered.into_parent();
         Ok(Attested {
             ek_hash: self.ek_hash,
             presented: self.presented,
             certification: self.certification,
             ak_name: self.ak.name().clone(),
-            method,
-            boot,
-            known,
+            method: shown.method,
+            boot: shown.boot,
+            known: shown.known,
+            storage_root: parent.filter(|_parent| !shown.svid_keys.is_empty()),
+            svid_keys: shown.svid_keys,
+            boot_id: self.boot_id,
         })
     }
 
@@ -152,6 +159,39 @@ impl Pending {
         } else {
             Err(Reason::ProofMismatch)
         }
+    }
+
+    fn check_evidence(&self, asked: &Asked, proof: &evidence::Proof) -> Result<Shown, Rejection> {
+        let log = proof.log.as_deref();
+        let log_sha256 = sha256(log.unwrap_or_default());
+        let mut evidence = self.check_proof(&asked.transcript, proof, &log_sha256)?;
+        let certifications = std::mem::take(&mut evidence.certifications);
+        let unasked = |came: bool, asked: bool| came && !asked;
+        if unasked(log.is_some(), asked.log) || unasked(!certifications.is_empty(), asked.certify) {
+            return Err(Reason::UnsolicitedEvidence.into());
+        }
+        let binding = self.secret.quote_binding(&asked.transcript);
+        let quoted = Quoted::check(evidence, &self.ak, &binding, &asked.pcrs)?;
+        let svid_keys = if asked.certify {
+            let binding = self.secret.certify_binding(&asked.transcript);
+            self.offered
+                .certified(&certifications, &self.ak, &binding, &quoted)?
+        } else {
+            Vec::new()
+        };
+        let boot = self.boot(log, asked.log, quoted.banks())?;
+        let known = match (&boot, log) {
+            (Boot::Verified(claims), Some(_)) => {
+                KnownBoot::new(&asked.pcrs, quoted.banks(), &self.tolerated, claims)
+            }
+            _ => None,
+        };
+        Ok(Shown {
+            method: Method::Quote(quoted),
+            boot,
+            known: known.map(|known| (log_sha256, known)),
+            svid_keys,
+        })
     }
 
     /// The same by an HMAC over the transcript, so that neither message was altered or belongs to
@@ -218,6 +258,21 @@ impl Attested {
     pub fn known_boot(&self) -> Option<&([u8; 32], KnownBoot)> {
         self.known.as_ref()
     }
+
+    /// The SVID keys that are in the machine's TPM: all that it offered, or none if none was certified.
+    pub fn svid_keys(&self) -> &[CertifiedKey] {
+        &self.svid_keys
+    }
+
+    /// The Name of the storage root key above the certified keys; TPM2_Clear makes another one of it.
+    pub fn storage_root(&self) -> Option<&Name> {
+        self.storage_root.as_ref()
+    }
+
+    /// The kernel's id of the machine's boot. The machine says so: it proves nothing, and may be any text.
+    pub(crate) fn boot_id(&self) -> Option<&str> {
+        self.boot_id.as_deref()
+    }
 }
 
 impl Expected {
@@ -225,11 +280,12 @@ impl Expected {
     pub(crate) fn of(challenge: &Challenge, policy: &Policy, payload: &[u8], bytes: &[u8]) -> Self {
         match &challenge.extension {
             None => Self::Secret,
-            Some(asked) => Self::Proof {
+            Some(asked) => Self::Proof(Asked {
                 transcript: Transcript::new(&policy.trust_domain, payload, bytes),
                 pcrs: asked.pcrs.clone(),
                 log: asked.log,
-            },
+                certify: asked.certify,
+            }),
         }
     }
 }

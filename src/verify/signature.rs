@@ -1,7 +1,10 @@
 //! Verifying a TPM's signature with the scheme that the key, not the signature, names.
 
 use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, RsaParameters, UnparsedPublicKey};
-use evidence::{Algorithm, Curve, Hash, Signature, SignatureValue, SubjectKey};
+use evidence::{
+    Algorithm, Curve, Hash, Public, PublicKey, Scheme, Signature, SignatureValue, SubjectKey,
+    Symmetric,
+};
 
 use crate::Reason;
 use crate::rsa::{pkcs1, pss, rsa_verifies};
@@ -14,6 +17,21 @@ pub(crate) struct SigningScheme {
 }
 
 impl SigningScheme {
+    /// The scheme that a public area binds its key to, whether or not it [fits](Self::fits); `None` where that is left open,
+    /// or of a kind that is not by a hash alone.
+    pub(crate) fn of(public: &Public) -> Option<Self> {
+        let Scheme::Of {
+            algorithm,
+            hash: Some(hash),
+            count: None,
+        } = public.scheme
+        else {
+            return None;
+        };
+        let hash = Hash::from_algorithm(hash)?;
+        Some(Self { algorithm, hash })
+    }
+
     /// Whether this verifier verifies the scheme with keys like `key`.
     pub(crate) fn fits(self, key: &SubjectKey) -> bool {
         match key {
@@ -23,6 +41,12 @@ impl SigningScheme {
             }
         }
     }
+}
+
+/// Whether a public area has no parameters of encryption or of key derivation, which a signing key has no use for.
+pub(crate) fn signs_only(public: &Public) -> bool {
+    let derives = matches!(public.key, PublicKey::Ecc { kdf: Some(_), .. });
+    !derives && public.symmetric == Symmetric::Null
 }
 
 /// TPM library part 1, section 11.4.5: the signature of a restricted key is by the key's own

@@ -6,11 +6,10 @@ use eventlog::Quirk;
 use evidence::{AkTemplate, Hash, Response};
 use softtpm::{BootLog, KeyKind, Lies, Prover, SoftTpm, boot_certificate};
 
-use super::{attest, old_agent, policy, prover};
+use super::{attest, decide, old_agent, policy, prover};
 use crate::{
     Attested, Boot, Denials, Enrolment, Grant, KnownBoots, Mode, OptionalSelector,
     OptionalSelectors, Policy, Profile, Reason, Rejection, Request, Requirement, StatePolicy,
-    decide,
 };
 
 const HASHES: [Hash; 2] = [Hash::Sha256, Hash::Sha384];

@@ -3,11 +3,9 @@
 use evidence::AkTemplate;
 use softtpm::{KeyKind, Lies, Prover, SoftTpm};
 
-use super::{Counter, machine, policy, prover};
+use super::{Counter, decide, machine, policy, prover};
 use crate::tests_chain::{Chain, NOW};
-use crate::{
-    Anchors, Attested, Denials, EkTrust, Enrolment, Policy, Reason, Rejection, begin, decide,
-};
+use crate::{Anchors, Attested, Denials, EkTrust, Enrolment, Policy, Reason, Rejection, begin};
 
 /// What the agent sends, as the server sees it.
 #[derive(Debug, Clone, Copy)]

@@ -3,9 +3,9 @@
 use evidence::Hash;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Counter, machine, policy, prover};
+use super::{Counter, decide, machine, policy, prover};
 use crate::tests_chain::{Chain, NOW};
-use crate::{Attested, Denials, EkTrust, Enrolment, Policy, Reason, Vendor, begin, decide};
+use crate::{Attested, Denials, EkTrust, Enrolment, Policy, Reason, Vendor, begin};
 
 fn attested(policy: &Policy, chain: Option<&Chain>) -> Result<Attested, Reason> {
     let mut prover = prover(machine());

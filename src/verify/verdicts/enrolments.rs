@@ -2,8 +2,8 @@
 
 use softtpm::KeyKind;
 
-use super::{attest, machine, policy, prover};
-use crate::{Denials, EkKind, EkTrust, Enrolment, Policy, Reason, decide};
+use super::{attest, decide, machine, policy, prover};
+use crate::{Denials, EkKind, EkTrust, Enrolment, Policy, Reason};
 
 fn decided(trust: EkTrust, enrolment: Enrolment) -> Option<Reason> {
     let policy = Policy {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use softtpm::Lies;
 
-use super::{Counter, liar, machine, policy, prover};
+use super::{Counter, decide, liar, machine, policy, prover};
 use crate::tests_chain::{Chain, NOW};
-use crate::{Certification, Denials, EkTrust, Enrolment, Grant, Policy, Reason, begin, decide};
+use crate::{Certification, Denials, EkTrust, Enrolment, Grant, Policy, Reason, begin};
 
 const UTF8: u8 = 12;
 const PRINTABLE: u8 = 19;

@@ -2,14 +2,18 @@
 
 mod attestation_keys;
 mod boots;
+mod certifications;
 mod certified;
 mod command_lines;
 mod costs;
 mod denials;
 mod enrolments;
 mod first_generation;
+mod histories;
 mod identities;
 mod messages;
+mod offered_keys;
+mod orders;
 mod policies;
 mod quotes;
 mod states;
@@ -19,8 +23,8 @@ use evidence::{AkTemplate, Hash};
 use softtpm::{Generation, KeyKind, Lies, Prover, SoftTpm};
 
 use crate::{
-    Anchors, Attested, CrlPolicy, Denials, EkKind, EkTrust, Enrolment, Entropy, Grant,
-    LegacyAgents, Policy, Reason, Rejection, StatePolicy, begin, decide,
+    Anchors, Attested, CrlPolicy, Denials, EkKind, EkTrust, Enrolment, Entropy, Grant, History,
+    LegacyAgents, OnChange, OnReset, Policy, Reason, Rejection, StatePolicy, SvidKeys, begin,
 };
 
 /// Distinct bytes, never zero.
@@ -47,7 +51,29 @@ fn policy() -> Policy {
         legacy_agents: LegacyAgents::Allow,
         pcrs: vec![(Hash::Sha256, vec![0, 4, 7])],
         state: StatePolicy::default(),
+        svid_keys: SvidKeys::Observe,
+        tpm_clear: OnChange::Accept,
+        ak_change: OnChange::Accept,
+        unexpected_reset: OnReset::Warn,
     }
+}
+
+/// The decision of a server that keeps no state of machines.
+fn decide(
+    attested: &Attested,
+    enrolment: Enrolment,
+    denials: &Denials,
+    policy: &Policy,
+) -> Result<Grant, Rejection> {
+    crate::decide(
+        attested,
+        enrolment,
+        denials,
+        policy,
+        &History::NotKept,
+        0,
+        0,
+    )
 }
 
 fn machine() -> SoftTpm {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::states::{
     FIRMWARE, certified, decided, impossible, pcr, profile, range, requiring, value_of, with,
 };
-use super::{attest, machine, old_agent, prover};
+use super::{attest, decide, machine, old_agent, prover};
 use crate::{
     Advisory, Denials, EkTrust, Enrolment, Matching, Mode, OptionalSelector, OptionalSelectors,
-    Policy, Profile, Reason, Requirement, StatePolicy, VulnerableTpms, decide,
+    Policy, Profile, Reason, Requirement, StatePolicy, VulnerableTpms,
 };
 
 #[test]

@@ -3,11 +3,11 @@
 use evidence::Hash;
 use softtpm::{Lies, SoftTpm};
 
-use super::{Counter, attest, liar, machine, old_agent, policy, prover};
+use super::{Counter, attest, decide, liar, machine, old_agent, policy, prover};
 use crate::tests_chain::{Chain, NOW};
 use crate::{
     Anchors, Attested, Denials, EkTrust, Enrolment, FirmwareRange, FirmwareVersion, Grant, Policy,
-    Profile, Reason, Rejection, Requirement, StatePolicy, TpmKind, Vendor, begin, decide,
+    Profile, Reason, Rejection, Requirement, StatePolicy, TpmKind, Vendor, begin,
 };
 
 pub(super) fn profile(name: &str, requirements: impl IntoIterator<Item = Requirement>) -> Profile {

@@ -3,11 +3,10 @@
 use evidence::{AkTemplate, SubjectKey};
 use softtpm::{KeyKind, SoftTpm};
 
-use super::{Counter, machine, policy, prover};
+use super::{Counter, decide, machine, policy, prover};
 use crate::tests_chain::{Chain, NOW};
 use crate::{
     Anchors, CrlPolicy, Denials, EkTrust, Enrolment, Grant, Policy, Reason, Vendor, Waiver, begin,
-    decide,
 };
 
 fn judged(
