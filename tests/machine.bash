@@ -1,7 +1,7 @@
 # Brings a Debian machine to what builds and tests need, as far as it is not there yet; sourced by scripts.
 # shellcheck shell=bash
 
-rust_needed=1.88
+rust_needed=1.94
 go_needed=1.21
 # What is built once is kept outside the checkout, keyed by version.
 cache=${TPM_ATTESTOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tpm-attestor}

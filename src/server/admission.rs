@@ -6,10 +6,11 @@ use verify::{
     quarantine_of,
 };
 
+use crate::clock::now_ms;
 use crate::composer_watch::ComposerWatch;
 use crate::config::Settings;
 use crate::decision::Decision;
-use crate::keeping::{KEY_LIFETIME_MS, Keeping, now_ms, unavailable};
+use crate::keeping::{KEY_LIFETIME_MS, Keeping, unavailable};
 
 /// A machine that has proved itself, and everything that it is judged by but its history.
 pub(crate) struct Candidate<'a> {

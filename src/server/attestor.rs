@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use evidence::{EkHash, limits};
 use plugin::{
@@ -17,11 +16,11 @@ use verify::{
 };
 
 use crate::admission::Candidate;
+use crate::clock::{now, now_ms};
 use crate::composer_watch::ComposerWatch;
 use crate::config::Settings;
 use crate::decision::Decision;
 use crate::entropy::SystemEntropy;
-use crate::keeping::now_ms;
 use crate::recording::Begun;
 use crate::room::Room;
 use crate::status::{instead_of_payload, instead_of_response, status};
@@ -251,14 +250,6 @@ const KNOWN_BOOTS: usize = 1024;
 /// A panic is our own fault, and ends this attestation alone.
 fn here<T>(work: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_reported| Reason::InternalError)?
-}
-
-/// Seconds since the epoch; a clock before it counts as the epoch.
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use plugin::{Core, CredentialComposer, Metrics, Plugin, Problem, Purpose, Status
 use verify::{Reason, Rejection, parse_public_key};
 
 use crate::agent_id::{Owner, owner};
+use crate::clock::now_ms;
 use crate::composer_config::Settings;
 use crate::composer_decision::KeyDecision;
-use crate::keeping::{now_ms, unavailable};
+use crate::keeping::unavailable;
 use crate::status::status;
 
 /// The CredentialComposer of the server.

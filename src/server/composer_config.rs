@@ -7,7 +7,8 @@ use hcl::{Key, Kind, Problem, Schema};
 use plugin::{Purpose, Status};
 use policy::STORE;
 
-use crate::keeping::{Keeping, now_ms, unavailable};
+use crate::clock::now_ms;
+use crate::keeping::{Keeping, unavailable};
 use crate::status::status;
 
 /// The keys of the CredentialComposer's `plugin_data`.

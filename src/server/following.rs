@@ -6,7 +6,7 @@ use plugin::Metrics;
 use policy::loaded_warnings;
 use store::{AnchorStore, DenialRefresh, DenialStore, Refresh};
 
-use crate::attestor::now;
+use crate::clock::now;
 use crate::config::Settings;
 
 /// What a look at the files led to, where there is something to count.

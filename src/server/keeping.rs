@@ -1,7 +1,6 @@
 //! The store as both plugins of a server hold it: open, and with the SPIRE Server that they serve.
 
 use std::env;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hcl::{Problem, Values};
 use plugin::Purpose;
@@ -61,14 +60,6 @@ impl Keeping {
 /// What a peer is told when the store fails, and, apart from it, what the operator is.
 pub(crate) fn unavailable(error: &DatabaseError) -> Rejection {
     Rejection::because(Reason::DatabaseUnavailable, error.to_string())
-}
-
-/// Milliseconds since the epoch; a clock before it counts as the epoch.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// For how many milliseconds a certified key may wait for the SVID that it was certified for. SPIRE Server asks for it right after the

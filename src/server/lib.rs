@@ -3,6 +3,7 @@
 mod admission;
 mod agent_id;
 mod attestor;
+mod clock;
 mod composer;
 pub mod composer_config;
 mod composer_decision;

@@ -6,7 +6,7 @@ use evidence::{EkHash, Record, Secret};
 use tokio::task::spawn_blocking;
 use verify::{Enrolment, Grant, Pending, Rejection};
 
-use crate::attestor::now;
+use crate::clock::now;
 use crate::config::Settings;
 
 /// An exchange that is to be recorded, up to its challenge.

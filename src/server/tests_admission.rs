@@ -11,11 +11,12 @@ use store::{Database, DatabaseAddress, StoredMachine};
 use verify::{Attested, Enrolment, Grant, History, Quarantine, Reason, Rejection, begin};
 
 use crate::admission::{ATTEMPTS, Candidate};
+use crate::clock::now_ms;
 use crate::composer_watch::ComposerWatch;
 use crate::config::Settings;
 use crate::decision::Decision;
 use crate::entropy::SystemEntropy;
-use crate::keeping::{Keeping, now_ms};
+use crate::keeping::Keeping;
 use crate::tests_store::{Place, run};
 
 const CERTIFIED: &str = "svid_key:certified";

@@ -7,9 +7,10 @@ use plugin::{Code, CredentialComposer as _, Metrics, Plugin as _, Purpose, Statu
 use softtpm::{Key, KeyKind};
 use store::KeyRecords;
 
+use crate::clock::now_ms;
 use crate::composer::Composer;
 use crate::composer_config::Settings;
-use crate::keeping::{KEY_LIFETIME_MS, Keeping, now_ms};
+use crate::keeping::{KEY_LIFETIME_MS, Keeping};
 use crate::tests_store::{Place, run};
 
 /// Settings in force, for the composer that has them.

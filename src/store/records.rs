@@ -90,6 +90,7 @@ mod tests {
                 hash: Hash::Sha256,
                 values: [(7, vec![pcr; 32])].into(),
             }],
+            certifications: Vec::new(),
         };
         let response = Response::Proof(Proof {
             evidence: evidence.encode(),
