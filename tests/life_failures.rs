@@ -1,18 +1,14 @@
 //! What breaks: a plugin is killed, a TPM is reset, a device is missing.
 
 use rustix::process::Signal;
-use tests::{Agent, AgentOptions, Plugin, Spire, binary, run};
+use tests::{Agent, AgentOptions, Plugin, Spire, binary, plugin_process, run};
 
 use crate::{LIMIT, Site, attested_again, only_agent};
 
-/// The process of the plugin that SPIRE runs from this binary under this parent.
-fn plugin_of(parent: u32) -> String {
-    let children = run(
-        "pgrep",
-        &["-P", &parent.to_string(), "-f", "tpm-attestor"],
-        &[],
-    );
-    children.split_whitespace().next().unwrap().to_owned()
+/// Kills the attestor of a SPIRE agent or server.
+fn kill(parent: u32) {
+    let plugin = plugin_process(parent, "NodeAttestor");
+    run("kill", &["-9", &plugin.to_string()], &[]);
 }
 
 #[test]
@@ -23,7 +19,7 @@ fn a_killed_agent_plugin_is_reported_and_a_restart_heals() {
     let server = site.server("20s", "");
     let mut agent = site.agent(&server, &tpm, "");
     agent.ready(LIMIT);
-    run("kill", &["-9", &plugin_of(agent.process.id())], &[]);
+    kill(agent.process.id());
     agent.process.log_contains("plugin process exited", LIMIT);
     agent
         .process
@@ -43,7 +39,7 @@ fn a_killed_server_plugin_is_reported_and_a_restart_heals() {
     let mut agent = site.agent(&server, &tpm, "");
     agent.ready(LIMIT);
     let before = only_agent(&server);
-    run("kill", &["-9", &plugin_of(server.process.id())], &[]);
+    kill(server.process.id());
     server.process.log_contains("plugin process exited", LIMIT);
     server.restart();
     attested_again(&server, &before);

@@ -1,18 +1,21 @@
-//! A SPIRE agent with its data in a temporary directory, and its Workload API as a workload sees it.
+//! A SPIRE agent with its data in a temporary directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::manufacturer::der;
 use crate::process::{Process, Tool};
 use crate::spire::{Plugin, Spire, quoted, write_config};
 use crate::spire_server::Server;
-use crate::wait::until_some;
+use crate::workload_api::WorkloadApi;
 
 const STOP_TIME: Duration = Duration::from_secs(15);
 
@@ -60,6 +63,30 @@ impl Agent {
     /// Starts an agent of `server`, which it trusts by the server's bundle; returns before it has attested.
     pub fn start(spire: &Spire, server: &Server, options: &AgentOptions) -> Self {
         let directory = TempDir::with_prefix("spire-agent-").expect("a temporary directory");
+        Self::start_in(directory, spire, server, options)
+    }
+
+    /// As [`Agent::start`], with what SPIRE keeps of this agent, its SVID among it: what whoever has copied the disk has.
+    #[must_use]
+    pub fn start_copy(&self, spire: &Spire, server: &Server, options: &AgentOptions) -> Self {
+        let directory = TempDir::with_prefix("spire-agent-").expect("a temporary directory");
+        let (from, to) = (self.data(), directory.path().join("data"));
+        fs::create_dir(&to).expect("a new directory");
+        for entry in fs::read_dir(from).expect("the agent has its data there") {
+            let entry = entry.expect("a data file");
+            if entry.path().is_file() {
+                fs::copy(entry.path(), to.join(entry.file_name())).expect("a file can be copied");
+            }
+        }
+        Self::start_in(directory, spire, server, options)
+    }
+
+    fn start_in(
+        directory: TempDir,
+        spire: &Spire,
+        server: &Server,
+        options: &AgentOptions,
+    ) -> Self {
         fs::write(directory.path().join("bundle.pem"), server.bundle()).expect("a new file");
         configure(
             directory.path(),
@@ -77,9 +104,14 @@ impl Agent {
         }
     }
 
+    /// Stops the agent if it runs.
+    pub fn stop(&mut self) {
+        self.process.stop(STOP_TIME);
+    }
+
     /// Stops the agent if it runs and starts it again on the same data with the same configuration; the log goes on.
     pub fn restart(&mut self) {
-        self.process.stop(STOP_TIME);
+        self.stop();
         self.process = launch(&self.program, self.directory.path(), &self.environment);
     }
 
@@ -120,58 +152,40 @@ impl Agent {
         self.directory.path()
     }
 
-    /// Waits until this process, as a workload, gets X.509-SVIDs; returns their SPIFFE IDs.
-    pub fn fetch_x509(&self, limit: Duration) -> Vec<String> {
-        until_some("the workload gets an X.509-SVID", limit, || {
-            self.try_fetch_x509()
-        })
+    /// The certificate of the agent's own SVID, DER; `None` before it has attested, and once SPIRE has given it up.
+    pub fn svid(&self) -> Option<Vec<u8>> {
+        let text = fs::read_to_string(self.data().join("agent-data.json")).ok()?;
+        let data: Value = serde_json::from_str(&text).ok()?;
+        let pem = STANDARD.decode(data["svid"][0].as_str()?).ok()?;
+        let pem = String::from_utf8(pem).expect("a certificate in PEM");
+        Some(der(&pem))
     }
 
-    /// As [`Agent::fetch_x509`], once: `None` when the agent has no identity for this process.
-    pub fn try_fetch_x509(&self) -> Option<Vec<String>> {
-        let socket = self.socket().display().to_string();
-        let arguments = [
-            "api",
-            "fetch",
-            "x509",
-            "-output",
-            "json",
-            "-socketPath",
-            &socket,
-        ];
-        let answer = Tool::run(&self.program, &arguments, &[]);
-        if !answer.success {
-            return None;
+    /// The Workload API as a workload sees it, for a thread of its own.
+    pub fn workload_api(&self) -> WorkloadApi {
+        WorkloadApi {
+            program: self.program.clone(),
+            socket: self.socket(),
         }
-        let answer: Value = serde_json::from_str(&answer.stdout).expect("fetch x509 prints JSON");
-        let ids = answer["svids"]
-            .as_array()?
-            .iter()
-            .filter_map(|svid| svid["spiffe_id"].as_str());
-        Some(ids.map(str::to_owned).collect())
     }
 
-    /// Waits until this process, as a workload, gets a JWT-SVID; returns it.
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// As [`WorkloadApi::fetch_x509`].
+    pub fn fetch_x509(&self, limit: Duration) -> Vec<String> {
+        self.workload_api().fetch_x509(limit)
+    }
+
+    /// As [`WorkloadApi::try_fetch_x509`].
+    pub fn try_fetch_x509(&self) -> Option<Vec<String>> {
+        self.workload_api().try_fetch_x509()
+    }
+
+    /// As [`WorkloadApi::fetch_jwt`].
     pub fn fetch_jwt(&self, audience: &str, limit: Duration) -> String {
-        let socket = self.socket().display().to_string();
-        let arguments = [
-            "api",
-            "fetch",
-            "jwt",
-            "-audience",
-            audience,
-            "-output",
-            "json",
-            "-socketPath",
-            &socket,
-        ];
-        until_some("the workload gets a JWT-SVID", limit, || {
-            let answer = Tool::run(&self.program, &arguments, &[]);
-            let answer: Value = answer
-                .success
-                .then(|| serde_json::from_str(&answer.stdout).ok())??;
-            Some(answer.pointer("/0/svids/0/svid")?.as_str()?.to_owned())
-        })
+        self.workload_api().fetch_jwt(audience, limit)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A SPIRE server on loopback with its data in a temporary directory, and its command line.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -11,7 +12,7 @@ use crate::port::free_ports;
 use crate::process::{Process, Tool, run};
 use crate::spire::{Plugin, Spire, quoted, write_config};
 
-const START_TIME: Duration = Duration::from_secs(60);
+const START_TIME: Duration = Duration::from_mins(1);
 const STOP_TIME: Duration = Duration::from_secs(15);
 
 /// What differs between servers. A SQLite datastore and a key manager on disk are always there.
@@ -27,6 +28,8 @@ pub struct ServerOptions {
     pub plugins: Vec<Plugin>,
     /// Further settings in the `server` section, HCL.
     pub settings: String,
+    /// Further environment variables of the server and so of its plugins.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for ServerOptions {
@@ -37,6 +40,7 @@ impl Default for ServerOptions {
             svid_ttl: "1h".to_owned(),
             plugins: Vec::new(),
             settings: String::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -85,7 +89,7 @@ impl Server {
         let port = free_ports(1);
         configure(directory.path(), port, &options);
         let program = spire.server();
-        let process = launch(&program, directory.path());
+        let process = launch(&program, directory.path(), &options.environment);
         Self {
             process,
             program,
@@ -98,7 +102,11 @@ impl Server {
     /// Stops the server and starts it again on the same data with the same configuration; the log goes on.
     pub fn restart(&mut self) {
         self.process.stop(STOP_TIME);
-        self.process = launch(&self.program, self.directory.path());
+        self.process = launch(
+            &self.program,
+            self.directory.path(),
+            &self.options.environment,
+        );
         self.wait_healthy();
     }
 
@@ -243,9 +251,11 @@ fn configure(directory: &Path, port: u16, options: &ServerOptions) {
     );
 }
 
-fn launch(program: &Path, directory: &Path) -> Process {
+fn launch(program: &Path, directory: &Path, environment: &[(String, String)]) -> Process {
     let config = directory.join("server.conf").display().to_string();
-    Process::start(
+    Process::start_with(
+        Stdio::null(),
+        environment,
         program,
         &["run", "-config", &config],
         &directory.join("server.log"),
