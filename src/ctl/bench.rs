@@ -9,7 +9,7 @@ use crate::cli::TpmArguments;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format, Report};
-use crate::{bench_agent, bench_eventlog, bench_server, files};
+use crate::{bench_agent, bench_eventlog, bench_key_manager, bench_server, bench_store, files};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
@@ -26,6 +26,19 @@ pub(crate) enum Bench {
     /// server and verifies what it says. Where the TPM is a socket, the tool stands between and times its commands.
     #[command(verbatim_doc_comment)]
     Agent(AgentArguments),
+    /// Let a key manager make and sign with SVID keys in a TPM, and measure it.
+    ///
+    /// The agent plugin is loaded as a key manager, then as a node attestor whose every attestation has the keys certified.
+    /// Where the TPM is a socket, the tool stands between and times its commands; the two roles take turns, since a TPM in
+    /// software serves one connection at a time. Further lines of configuration are the key manager's.
+    #[command(verbatim_doc_comment)]
+    Keys(KeysArguments),
+    /// Write and read a server's store as a server does, and measure it.
+    ///
+    /// Each operation is what one attestation and the SVID after it cost: what is known of the machine is looked up, its
+    /// new state and its certified keys are recorded, and the composer matches one of them. All machines are known before.
+    #[command(verbatim_doc_comment)]
+    Store(StoreBenchArguments),
     /// Judge boot event logs as a server does, and measure it.
     ///
     /// Each log is parsed, and appraised against the PCR values that it leads to, in this process and on one CPU.
@@ -108,6 +121,13 @@ pub(crate) struct ServerArguments {
     /// machines whose log the server knows take turns. There are 1000 of each at most, since a server remembers 1024.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "made", value_parser = log)]
     pub(crate) event_log: Option<Log>,
+    /// Measure each setting also with machines that offer so many SVID keys each, at a server with a store.
+    #[arg(long, value_name = "N", value_parser = svid_keys)]
+    pub(crate) svid_keys: Option<usize>,
+    /// The store for that: an absolute path or a postgres:// URL, of a database that serves nothing else. By default each
+    /// setting has an SQLite file of its own in the directory for temporary files.
+    #[arg(long, value_name = "ADDRESS", requires = "svid_keys")]
+    pub(crate) store: Option<String>,
     /// Keep the keys of the machines in this directory: making them takes minutes.
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
@@ -123,6 +143,50 @@ pub(crate) struct AgentArguments {
     /// Do not stand between plugin and TPM, even where the TPM is a socket.
     #[arg(long)]
     pub(crate) direct: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct KeysArguments {
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+    /// How many signatures are measured in each run.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one)]
+    pub(crate) signatures: usize,
+    /// How many keys are made in each run after the first two, each in the place of the older one.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
+    pub(crate) rotations: usize,
+    /// How many attestations follow the first in each run.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
+    pub(crate) attestations: usize,
+    /// Do not stand between plugin and TPM, even where the TPM is a socket.
+    #[arg(long)]
+    pub(crate) direct: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StoreBenchArguments {
+    /// The store: an absolute path or a postgres:// URL, of a database that serves nothing else: what is written stays in it.
+    /// By default it is an SQLite file in the directory for temporary files.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) store: Option<String>,
+    /// How many machines are known.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = at_least_one)]
+    pub(crate) machines: usize,
+    /// How many operations are measured in each run.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_one)]
+    pub(crate) operations: usize,
+    /// How many keys are certified in each attestation; one of them is matched.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = svid_keys)]
+    pub(crate) svid_keys: usize,
+    /// How often each measurement is repeated; the median is shown.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    pub(crate) runs: usize,
+    /// The CPU that this tool runs on while it measures, all of its threads; "any" leaves it to the system.
+    #[arg(long, value_name = "CPU", default_value = "any", value_parser = core)]
+    pub(crate) driver_core: Core,
+    /// Also write the result as JSON into this file; "-" writes it to stdout instead of the table.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -220,6 +284,14 @@ pub(crate) fn run(
             let report = bench_agent::measure(arguments, tpm)?;
             deliver(&report, arguments.common.json.as_deref(), format, out)
         }
+        Bench::Keys(arguments) => {
+            let report = bench_key_manager::measure(arguments, tpm)?;
+            deliver(&report, arguments.common.json.as_deref(), format, out)
+        }
+        Bench::Store(arguments) => {
+            let report = bench_store::measure(arguments)?;
+            deliver(&report, arguments.json.as_deref(), format, out)
+        }
         Bench::Eventlog(arguments) => {
             let report = bench_eventlog::measure(arguments)?;
             deliver(&report, arguments.json.as_deref(), format, out)
@@ -251,6 +323,15 @@ fn at_least_one(text: &str) -> Result<usize, &'static str> {
         .ok()
         .filter(|number| (1..=MOST).contains(number));
     number.ok_or("write a whole number from 1 to 1000000")
+}
+
+/// An agent offers no more.
+fn svid_keys(text: &str) -> Result<usize, &'static str> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=evidence::limits::SVID_KEYS).contains(number));
+    number.ok_or("write a whole number from 1 to 4")
 }
 
 fn core(text: &str) -> Result<Core, &'static str> {

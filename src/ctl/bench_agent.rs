@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use conformance::{Loaded, Side};
 use tokio::time::sleep;
 use tpm::Address;
-use verify::Rejection;
+use verify::{Attested, Rejection};
 
 use crate::anchors::Trust;
 use crate::bench::AgentArguments;
@@ -51,7 +51,7 @@ pub(crate) fn measure(
 }
 
 async fn run(arguments: &AgentArguments, tpm: &TpmArguments) -> Result<AgentRun, Failure> {
-    let tap = tap(arguments, tpm)?;
+    let tap = tap(arguments.direct, tpm)?;
     let taken = || tap.as_ref().map(Tap::take).unwrap_or_default();
     let configuration = configuration(tpm, tap.as_ref());
     let idle = idle(arguments, &configuration).await?;
@@ -104,9 +104,9 @@ async fn idle(arguments: &AgentArguments, configuration: &str) -> Result<Memory,
     Ok(idle)
 }
 
-/// Attestations after the first.
+/// Calls of one kind, and the TPM commands that went with them.
 #[derive(Default)]
-struct Many {
+pub(crate) struct Many {
     took: Vec<Duration>,
     tpm: Vec<Duration>,
     outside: Vec<Duration>,
@@ -114,7 +114,7 @@ struct Many {
 }
 
 impl Many {
-    fn record(&mut self, took: Duration, commands: &[Timed]) {
+    pub(crate) fn record(&mut self, took: Duration, commands: &[Timed]) {
         let tpm = in_tpm(commands);
         self.took.push(took);
         self.tpm.push(tpm);
@@ -124,7 +124,8 @@ impl Many {
         }
     }
 
-    fn summed_up(self, cpu: Duration, tapped: bool) -> Warm {
+    /// `cpu` is the plugin's for all of them.
+    pub(crate) fn summed_up(self, cpu: Duration, tapped: bool) -> Warm {
         let count = self.took.len();
         let commands = self.commands.into_iter();
         let share = |total| per(f64::from(u32::try_from(total).unwrap_or(u32::MAX)), count);
@@ -140,6 +141,11 @@ impl Many {
 
 /// A whole attestation. The time is the plugin's: to the payload, and from the challenge to the response.
 async fn attest(agent: &Loaded) -> Result<Duration, String> {
+    proved(agent).await.map(|(took, _attested)| took)
+}
+
+/// The same, with what was proved.
+pub(crate) async fn proved(agent: &Loaded) -> Result<(Duration, Attested), String> {
     let begun = Instant::now();
     let mut exchange = agent.aid().await.map_err(refused)?;
     let payload = exchange.payload().await.map_err(refused)?;
@@ -149,8 +155,8 @@ async fn attest(agent: &Loaded) -> Result<Duration, String> {
     let asked = Instant::now();
     let response = exchange.challenge(&challenge).await.map_err(refused)?;
     let answered = asked.elapsed();
-    pending.finish(&response).map_err(rejected)?;
-    Ok(offered + answered)
+    let attested = pending.finish(&response).map_err(rejected)?;
+    Ok((offered + answered, attested))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -158,8 +164,9 @@ fn rejected(rejection: Rejection) -> String {
     rejection.reason.to_string()
 }
 
-fn tap(arguments: &AgentArguments, tpm: &TpmArguments) -> Result<Option<Tap>, Failure> {
-    if arguments.direct {
+/// None where the plugin is to speak to the TPM itself, or does so anyway.
+pub(crate) fn tap(direct: bool, tpm: &TpmArguments) -> Result<Option<Tap>, Failure> {
+    if direct {
         return Ok(None);
     }
     // What this tool cannot read may still be for the plugin, such as a TCTI.
@@ -171,7 +178,7 @@ fn tap(arguments: &AgentArguments, tpm: &TpmArguments) -> Result<Option<Tap>, Fa
 }
 
 /// The command line's TPM in the words of the plugin's configuration.
-fn configuration(tpm: &TpmArguments, tap: Option<&Tap>) -> String {
+pub(crate) fn configuration(tpm: &TpmArguments, tap: Option<&Tap>) -> String {
     let device = tap.map_or_else(|| tpm.device.clone(), |tap| tap.address().to_string());
     let path =
         |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());

@@ -70,7 +70,7 @@ pub(crate) struct First {
     pub(crate) commands: BTreeMap<&'static str, usize>,
 }
 
-/// The attestations after it.
+/// Calls after the first ones.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Warm {
     #[serde(rename = "latency_us")]
@@ -81,10 +81,10 @@ pub(crate) struct Warm {
     /// The rest of each, the way through this tool included.
     #[serde(rename = "outside_us")]
     pub(crate) outside: Option<Latency>,
-    /// The plugin's CPU time for each attestation.
+    /// The plugin's CPU time for each.
     #[serde(rename = "cpu_us")]
     pub(crate) cpu: f64,
-    /// TPM commands for each attestation.
+    /// TPM commands for each.
     pub(crate) commands: BTreeMap<&'static str, f64>,
 }
 
@@ -145,11 +145,7 @@ impl AgentReport {
         let run = &self.median;
         let first = &run.first;
         let outside = first.tpm.map(|tpm| first.since_start - tpm);
-        let warm = |field: fn(&Latency) -> f64| {
-            let tpm = run.warm.tpm.as_ref().map(field);
-            let outside = run.warm.outside.as_ref().map(field);
-            split(field(&run.warm.latency), tpm, outside)
-        };
+        let warm = |field| run.warm.split(field);
         let memory = format!(
             "{} MiB idle, {} MiB after",
             mebibytes(run.idle.resident),
@@ -187,10 +183,6 @@ impl AgentReport {
 impl AgentRun {
     fn median(runs: &[Self]) -> Self {
         let of = |field: fn(&Self) -> f64| median(runs.iter().map(field));
-        let latencies = |field: fn(&Self) -> Option<Latency>| {
-            let all: Option<Vec<_>> = runs.iter().map(field).collect();
-            all.map(|all| Latency::median(&all))
-        };
         let middle = runs.get(runs.len() / 2);
         let mut failures = BTreeMap::new();
         for (reason, count) in runs.iter().flat_map(|run| &run.failures) {
@@ -208,19 +200,34 @@ impl AgentRun {
                     .map(|run| run.first.commands.clone())
                     .unwrap_or_default(),
             },
-            warm: Warm {
-                latency: latencies(|run| Some(run.warm.latency)).unwrap_or_default(),
-                tpm: latencies(|run| run.warm.tpm),
-                outside: latencies(|run| run.warm.outside),
-                cpu: of(|run| run.warm.cpu),
-                commands: middle
-                    .map(|run| run.warm.commands.clone())
-                    .unwrap_or_default(),
-            },
+            warm: Warm::median(&runs.iter().map(|run| &run.warm).collect::<Vec<_>>()),
             idle: Memory::median(runs.iter().map(|run| run.idle)),
             after: Memory::median(runs.iter().map(|run| run.after)),
             failures,
         }
+    }
+}
+
+impl Warm {
+    pub(crate) fn median(runs: &[&Self]) -> Self {
+        let latencies = |field: fn(&Self) -> Option<Latency>| {
+            let all: Option<Vec<_>> = runs.iter().map(|run| field(run)).collect();
+            all.map(|all| Latency::median(&all))
+        };
+        let middle = runs.get(runs.len() / 2);
+        Self {
+            latency: latencies(|run| Some(run.latency)).unwrap_or_default(),
+            tpm: latencies(|run| run.tpm),
+            outside: latencies(|run| run.outside),
+            cpu: median(runs.iter().map(|run| run.cpu)),
+            commands: middle.map(|run| run.commands.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// One of its quantiles, with the parts of it if they are known.
+    pub(crate) fn split(&self, field: fn(&Latency) -> f64) -> String {
+        let (tpm, outside) = (self.tpm.as_ref(), self.outside.as_ref());
+        split(field(&self.latency), tpm.map(field), outside.map(field))
     }
 }
 

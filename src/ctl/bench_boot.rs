@@ -38,10 +38,6 @@ pub(crate) enum Logs {
     Known,
 }
 
-impl Logs {
-    pub(crate) const ALL: [Self; 3] = [Self::Absent, Self::Sent, Self::Known];
-}
-
 impl Booted {
     /// What a log tells of.
     pub(crate) fn told_by(log: &Log) -> Result<Self, Failure> {

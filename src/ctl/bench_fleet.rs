@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use evidence::{Algorithm, Hash};
+use evidence::{Algorithm, Hash, SvidKeyTemplate};
 use softtpm::{Ak, Generation, Key, KeyKind, Parent, Prover, SoftTpm};
 
 use crate::bench::{KeyType, Wire};
@@ -50,13 +50,19 @@ pub(crate) struct Fleet {
     waiting: Mutex<VecDeque<Machine>>,
     /// What becomes of their logs.
     pub(crate) logs: Logs,
+    /// How many SVID keys each offers.
+    pub(crate) svid_keys: usize,
 }
 
-/// What a fleet has booted, and what becomes of the logs.
+/// What a fleet brings besides EKs and AKs.
 #[derive(Clone, Copy)]
-pub(crate) struct Boots<'a> {
+pub(crate) struct Outfit<'a> {
+    /// What its machines have booted.
     pub(crate) booted: Option<&'a Booted>,
+    /// What becomes of the logs.
     pub(crate) logs: Logs,
+    /// SVID keys of each machine.
+    pub(crate) svid_keys: usize,
 }
 
 impl Maker {
@@ -79,12 +85,12 @@ impl Maker {
     }
 
     /// Machines without certificates, and in `directory` a file for each, named by its hash.
-    pub(crate) fn enrolled(&self, directory: &Path, boots: Boots<'_>) -> Result<Fleet, Failure> {
+    pub(crate) fn enrolled(&self, directory: &Path, outfit: Outfit<'_>) -> Result<Fleet, Failure> {
         for ek in &self.eks {
             let name = ek.subject_key().ek_hash().hex();
             fs::write(directory.join(name), "").map_err(|error| unwritable(directory, &error))?;
         }
-        self.machines("machines made", boots, |_| Some(None))
+        self.machines("machines made", outfit, |_| Some(None))
     }
 
     /// Machines with certificates, each by one of as many authorities as asked for, and in `directory` a file for each authority.
@@ -92,7 +98,7 @@ impl Maker {
         &self,
         authorities: usize,
         directory: &Path,
-        boots: Boots<'_>,
+        outfit: Outfit<'_>,
     ) -> Result<Fleet, Failure> {
         let keys = self.ca_keys.iter().take(authorities);
         let authorities: Vec<_> = keys
@@ -105,7 +111,7 @@ impl Maker {
             let file = directory.join(format!("{index:04}.pem"));
             fs::write(&file, pem).map_err(|error| unwritable(&file, &error))?;
         }
-        self.machines("machines certified", boots, |index| {
+        self.machines("machines certified", outfit, |index| {
             let authority = authorities.get(index % authorities.len())?;
             let ek = self.eks.get(index)?;
             Some(Some(authority.certify(ek.subject_key()).ok()?))
@@ -123,7 +129,7 @@ impl Maker {
     fn machines(
         &self,
         what: &str,
-        boots: Boots<'_>,
+        outfit: Outfit<'_>,
         certificate: impl Fn(usize) -> Option<Option<Vec<u8>>> + Sync,
     ) -> Result<Fleet, Failure> {
         let machines = in_parallel(what, self.eks.len(), |index| {
@@ -131,14 +137,19 @@ impl Maker {
             let ak = self.aks.get(index % self.aks.len())?.clone();
             let mut prover = self.prover(SoftTpm::new(ek, ak));
             prover.certificate = certificate(index)?;
-            if let Some(booted) = boots.booted {
-                booted.by(&mut prover, boots.logs);
+            if let Some(booted) = outfit.booted {
+                booted.by(&mut prover, outfit.logs);
+            }
+            for _ in 0..outfit.svid_keys {
+                let made = prover.tpm.make_svid_key(SvidKeyTemplate::EccP256);
+                made.ok()?;
             }
             Machine::new(prover, index).ok()
         })?;
         Ok(Fleet {
             waiting: Mutex::new(machines.into()),
-            logs: boots.logs,
+            logs: outfit.logs,
+            svid_keys: outfit.svid_keys,
         })
     }
 

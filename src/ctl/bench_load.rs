@@ -114,13 +114,13 @@ async fn one(server: &Loaded, fleet: &Fleet) -> Result<Duration, String> {
     let mut machine = fleet
         .take()
         .ok_or("more streams than machines".to_owned())?;
-    let attested = attest(server, &mut machine, fleet.logs).await;
+    let attested = attest(server, &mut machine, fleet).await;
     fleet.put(machine);
     attested
 }
 
 /// A whole attestation, as SPIRE passes it on.
-async fn attest(server: &Loaded, machine: &mut Machine, logs: Logs) -> Result<Duration, String> {
+async fn attest(server: &Loaded, machine: &mut Machine, fleet: &Fleet) -> Result<Duration, String> {
     let begun = Instant::now();
     let headers = [(CLIENT_IP, machine.address.as_str())];
     let mut exchange = server.attest(&headers).await.map_err(refused)?;
@@ -136,7 +136,7 @@ async fn attest(server: &Loaded, machine: &mut Machine, logs: Logs) -> Result<Du
         return Err("no verdict".to_owned());
     };
     let latency = begun.elapsed();
-    as_meant(logs, &challenge, &response)?;
+    as_meant(fleet, &challenge, &response)?;
     if attributes.spiffe_id.ends_with(&machine.ek_hash) {
         Ok(latency)
     } else {
@@ -144,13 +144,18 @@ async fn attest(server: &Loaded, machine: &mut Machine, logs: Logs) -> Result<Du
     }
 }
 
-/// The server decides whether a log travels: what costs something else than was to be measured is a failure.
-fn as_meant(logs: Logs, challenge: &[u8], response: &[u8]) -> Result<(), String> {
-    if logs == Logs::Absent {
+/// The server decides whether a log travels and keys are certified: what costs something else than was to be measured is a
+/// failure.
+fn as_meant(fleet: &Fleet, challenge: &[u8], response: &[u8]) -> Result<(), String> {
+    let logs = fleet.logs;
+    if logs == Logs::Absent && fleet.svid_keys == 0 {
         return Ok(());
     }
     let asked = Challenge::decode(challenge).ok();
     let asked = asked.and_then(|challenge| challenge.extension);
+    if fleet.svid_keys > 0 && !asked.as_ref().is_some_and(|asked| asked.certify) {
+        return Err("the server did not want the keys certified".to_owned());
+    }
     let is_known = asked.is_some_and(|asked| asked.known_pcrs.is_some());
     let response = Response::decode(response);
     let travelled = matches!(response, Ok(Response::Proof(proof)) if proof.log.is_some());

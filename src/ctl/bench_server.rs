@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::bench::{CommonArguments, Core, KeyType, Mode, ServerArguments, Switch, Wire};
 use crate::bench_boot::{Booted, Logs};
 use crate::bench_facts::{Facts, PluginFile};
-use crate::bench_fleet::{Boots, Fleet, Maker, Model};
+use crate::bench_fleet::{Fleet, Maker, Model, Outfit};
 use crate::bench_keys::{Keys, progress};
 use crate::bench_load::{Demand, Outcome, load};
 use crate::bench_process::Watched;
@@ -80,7 +80,17 @@ pub(crate) async fn start(
     side: Side,
     configuration: &str,
 ) -> Result<(Loaded, Started), Failure> {
-    let mut subject = Subject::node_attestor(&common.plugin, side);
+    let subject = Subject::node_attestor(&common.plugin, side);
+    let text = format!("{configuration}{}\n", common.config);
+    start_as(common, subject, &text).await
+}
+
+/// The plugin in a role of its own, with this configuration and no further lines.
+pub(crate) async fn start_as(
+    common: &CommonArguments,
+    mut subject: Subject,
+    configuration: &str,
+) -> Result<(Loaded, Started), Failure> {
     subject.core = common.plugin_core.0;
     let broker = match common.host_metrics {
         Switch::On => Broker::Serving,
@@ -91,9 +101,8 @@ pub(crate) async fn start(
         .load(&subject)
         .await
         .map_err(|error| plugin_failed(&error.to_string()))?;
-    let text = format!("{configuration}{}\n", common.config);
     loaded
-        .configure(Some(TRUST_DOMAIN), &text)
+        .configure(Some(TRUST_DOMAIN), configuration)
         .await
         .map_err(|status| plugin_failed(&format!("Configure: {}", status.message())))?;
     let process = loaded.process();
@@ -213,18 +222,19 @@ struct Machines {
     /// Of the log that each of them has; 0 for none.
     log_bytes: usize,
     fleet: Arc<Fleet>,
+    /// What the plugin is configured with when they attest.
+    configuration: String,
 }
 
-/// Agents of the first generation have no place for a log.
+/// Agents of the first generation have no place for logs and SVID keys.
 fn booted(arguments: &ServerArguments) -> Result<Option<Booted>, Failure> {
-    let Some(log) = &arguments.event_log else {
-        return Ok(None);
-    };
-    if arguments.wire == Wire::First {
-        let message = "--event-log needs --wire current";
+    let wants_more = arguments.event_log.is_some() || arguments.svid_keys.is_some();
+    if arguments.wire == Wire::First && wants_more {
+        let message = "--event-log and --svid-keys need --wire current";
         return Err(Failure::new(Exit::Usage, "usage", message));
     }
-    Booted::told_by(log).map(Some)
+    let log = arguments.event_log.as_ref();
+    log.map(Booted::told_by).transpose()
 }
 
 struct Bench<'a> {
@@ -240,15 +250,15 @@ impl Bench<'_> {
     fn measure(&self, ground: Ground) -> Result<Vec<Setting>, Failure> {
         let directory = TempDir::with_prefix("tpm-attestor-bench-")
             .map_err(|error| Failure::new(Exit::Environment, "output_failed", error.to_string()))?;
-        let (configuration, loads) = self.prepare(ground, directory.path())?;
+        let loads = self.prepare(ground, directory.path())?;
         let trouble = self.trouble(&loads)?;
         let mut settings = Vec::new();
         for streams in &self.arguments.streams {
-            let runs = self.runs(ground, *streams, &configuration, &loads, &trouble)?;
+            let runs = self.runs(ground, *streams, &loads, &trouble)?;
             let measured = loads.iter().zip(runs);
             settings.extend(measured.map(|(machines, runs)| {
-                let log = (machines.fleet.logs, machines.log_bytes);
-                Setting::new(ground.ca_files(), log, *streams, runs)
+                Setting::new(ground.ca_files(), &machines.fleet, *streams, runs)
+                    .with_log_bytes(machines.log_bytes)
             }));
         }
         Ok(settings)
@@ -259,7 +269,6 @@ impl Bench<'_> {
         &self,
         ground: Ground,
         streams: usize,
-        configuration: &str,
         loads: &[Machines],
         trouble: &Trouble,
     ) -> Result<Vec<Vec<Run>>, Failure> {
@@ -276,7 +285,7 @@ impl Bench<'_> {
         for _ in 0..self.arguments.common.runs {
             for (machines, runs) in loads.iter().zip(&mut all) {
                 let _pinned = on_driver_core(&self.arguments.common)?;
-                let run = self.run(configuration, &machines.fleet, demand, trouble);
+                let run = self.run(machines, demand, trouble);
                 runs.push(self.runtime.block_on(run)?);
                 bar.inc(1);
             }
@@ -285,12 +294,8 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    /// What the plugin is configured with, and the loads: machines without a log, and with a log that is sent, and is known.
-    fn prepare(
-        &self,
-        ground: Ground,
-        directory: &Path,
-    ) -> Result<(String, Vec<Machines>), Failure> {
+    /// The loads: machines without a log, with a log that is sent, and is known; and those with SVID keys.
+    fn prepare(&self, ground: Ground, directory: &Path) -> Result<Vec<Machines>, Failure> {
         let files = directory.join("files");
         fs::create_dir(&files)
             .map_err(|error| Failure::new(Exit::Environment, "output_failed", error.to_string()))?;
@@ -298,24 +303,50 @@ impl Bench<'_> {
             Ground::Hash => "hash_path",
             Ground::Ca(_) => "ca_path",
         };
+        let configuration = format!("{key} = {}\n", quoted(&files.display().to_string()));
         let mut loads = Vec::new();
-        for logs in Logs::ALL {
-            let booted = self.booted.filter(|_| logs != Logs::Absent);
-            if logs != Logs::Absent && booted.is_none() {
-                continue;
-            }
-            let boots = Boots { booted, logs };
+        for outfit in self.outfits() {
             let fleet = match ground {
-                Ground::Hash => self.maker.enrolled(&files, boots)?,
-                Ground::Ca(count) => self.maker.certified(count, &files, boots)?,
+                Ground::Hash => self.maker.enrolled(&files, outfit)?,
+                Ground::Ca(count) => self.maker.certified(count, &files, outfit)?,
             };
+            let store = (outfit.svid_keys > 0).then(|| self.store(directory));
             loads.push(Machines {
-                log_bytes: booted.map_or(0, |booted| booted.log.len()),
+                log_bytes: outfit.booted.map_or(0, |booted| booted.log.len()),
                 fleet: Arc::new(fleet),
+                configuration: format!("{configuration}{}", store.unwrap_or_default()),
             });
         }
-        let configuration = format!("{key} = {}\n", quoted(&files.display().to_string()));
-        Ok((configuration, loads))
+        Ok(loads)
+    }
+
+    fn outfits(&self) -> Vec<Outfit<'_>> {
+        let plain = Outfit {
+            booted: None,
+            logs: Logs::Absent,
+            svid_keys: 0,
+        };
+        let logs = [Logs::Sent, Logs::Known];
+        let booted = self.booted.map(|booted| {
+            logs.map(|logs| Outfit {
+                booted: Some(booted),
+                logs,
+                ..plain
+            })
+        });
+        let keys = self
+            .arguments
+            .svid_keys
+            .map(|svid_keys| Outfit { svid_keys, ..plain });
+        let more = booted.into_iter().flatten().chain(keys);
+        [plain].into_iter().chain(more).collect()
+    }
+
+    /// The line of the configuration.
+    fn store(&self, directory: &Path) -> String {
+        let own = directory.join("store.sqlite3").display().to_string();
+        let address = self.arguments.store.as_deref().unwrap_or(&own);
+        format!("store = {}\n", quoted(address))
     }
 
     fn trouble(&self, loads: &[Machines]) -> Result<Trouble, Failure> {
@@ -336,12 +367,12 @@ impl Bench<'_> {
 
     async fn run(
         &self,
-        configuration: &str,
-        fleet: &Arc<Fleet>,
+        machines: &Machines,
         demand: Demand,
         trouble: &Trouble,
     ) -> Result<Run, Failure> {
         let common = &self.arguments.common;
+        let (configuration, fleet) = (&machines.configuration, &machines.fleet);
         let (server, started) = start(common, Side::Server, configuration).await?;
         let mut server = Arc::new(server);
         sleep(SETTLING).await;

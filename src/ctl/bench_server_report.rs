@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::bench::{KeyType, ServerArguments, Switch, Wire};
 use crate::bench_boot::Logs;
 use crate::bench_facts::{Facts, PluginFile};
-use crate::bench_fleet::Model;
+use crate::bench_fleet::{Fleet, Model};
 use crate::bench_keys::kind;
 use crate::bench_process::Memory;
 use crate::bench_statistics::{Latency, median, median_whole};
@@ -44,6 +44,8 @@ pub(crate) struct Load {
     pub(crate) plugin_core: Option<usize>,
     pub(crate) driver_core: Option<usize>,
     pub(crate) config: String,
+    /// SQLite or PostgreSQL, where machines with SVID keys were measured.
+    pub(crate) store: Option<&'static str>,
 }
 
 /// One way to load the plugin.
@@ -57,6 +59,8 @@ pub(crate) struct Setting {
     pub(crate) log: Logs,
     /// Bytes of each; 0 where there are none.
     pub(crate) log_bytes: usize,
+    /// SVID keys that each machine has certified; the server keeps a store where there are any.
+    pub(crate) svid_keys: usize,
     pub(crate) streams: usize,
     /// Of each field the median over the runs; failures are added up.
     pub(crate) median: Run,
@@ -128,6 +132,10 @@ impl ServerReport {
             plugin_core: common.plugin_core.0,
             driver_core: common.driver_core.0,
             config: common.config.clone(),
+            store: arguments.svid_keys.map(|_| match &arguments.store {
+                Some(address) if !address.starts_with('/') => "PostgreSQL",
+                _ => "SQLite",
+            }),
         };
         Self {
             machine,
@@ -146,10 +154,10 @@ impl Report for ServerReport {
         table += &costs(&self.settings);
         table += "\n";
         table += &starts(&self.settings);
-        let logs = logs(&self.settings);
-        if !logs.is_empty() {
+        let more = more(&self.settings);
+        if !more.is_empty() {
             table += "\n";
-            table += &output::columns(LOGS, logs);
+            table += &output::columns(MORE, more);
         }
         let troubled: Vec<_> = self.settings.iter().filter_map(troubled).collect();
         if !troubled.is_empty() {
@@ -172,22 +180,28 @@ impl Report for ServerReport {
 }
 
 impl Setting {
-    /// Everything about one setting; `ca_files` is 0 for machines that are known by hash, `log_bytes` for those without logs.
-    pub(crate) fn new(
-        ca_files: usize,
-        (log, log_bytes): (Logs, usize),
-        streams: usize,
-        runs: Vec<Run>,
-    ) -> Self {
+    /// Everything about one setting of machines without logs; `ca_files` is 0 where they are known by hash.
+    pub(crate) fn new(ca_files: usize, fleet: &Fleet, streams: usize, runs: Vec<Run>) -> Self {
         Self {
             mode: if ca_files == 0 { "hash" } else { "ca" },
             ca_files,
-            log,
-            log_bytes,
+            log: fleet.logs,
+            log_bytes: 0,
+            svid_keys: fleet.svid_keys,
             streams,
             median: Run::median(&runs),
             runs,
         }
+    }
+
+    /// The same of machines with logs of this size.
+    pub(crate) fn with_log_bytes(self, log_bytes: usize) -> Self {
+        Self { log_bytes, ..self }
+    }
+
+    /// Whether machines bring more than their identity.
+    fn has_more(&self) -> bool {
+        self.log != Logs::Absent || self.svid_keys > 0
     }
 
     fn is_good(&self) -> bool {
@@ -205,8 +219,8 @@ impl Setting {
         self.median.failures.iter().chain(beside)
     }
 
-    /// Mode, CA files, the log and streams.
-    fn names(&self) -> [String; 4] {
+    /// Mode, CA files, the log, SVID keys and streams.
+    fn names(&self) -> [String; 5] {
         let number = |number: usize| match number {
             0 => "-".to_owned(),
             number => number.to_string(),
@@ -219,6 +233,7 @@ impl Setting {
                 Logs::Sent => format!("{} sent", self.log_bytes),
                 Logs::Known => format!("{} known", self.log_bytes),
             },
+            number(self.svid_keys),
             self.streams.to_string(),
         ]
     }
@@ -341,12 +356,13 @@ pub(crate) fn milliseconds(microseconds: f64) -> String {
 
 fn costs(settings: &[Setting]) -> String {
     let rows = settings.iter().map(|setting| {
-        let [mode, files, log, streams] = setting.names();
+        let [mode, files, log, keys, streams] = setting.names();
         let run = &setting.median;
         [
             mode,
             files,
             log,
+            keys,
             streams,
             format!("{:.1}", run.cpu),
             milliseconds(run.latency.p50),
@@ -359,6 +375,7 @@ fn costs(settings: &[Setting]) -> String {
         "MODE",
         "CA FILES",
         "LOG",
+        "KEYS",
         "STREAMS",
         "CPU µs",
         "P50 ms",
@@ -371,12 +388,13 @@ fn costs(settings: &[Setting]) -> String {
 
 fn starts(settings: &[Setting]) -> String {
     let rows = settings.iter().map(|setting| {
-        let [mode, files, log, streams] = setting.names();
+        let [mode, files, log, keys, streams] = setting.names();
         let run = &setting.median;
         [
             mode,
             files,
             log,
+            keys,
             streams,
             milliseconds(run.handshake),
             milliseconds(run.configured),
@@ -389,6 +407,7 @@ fn starts(settings: &[Setting]) -> String {
         "MODE",
         "CA FILES",
         "LOG",
+        "KEYS",
         "STREAMS",
         "HANDSHAKE ms",
         "CONFIGURED ms",
@@ -399,13 +418,13 @@ fn starts(settings: &[Setting]) -> String {
     output::columns(header, rows.collect())
 }
 
-/// What logs cost: each setting that has them beside the last one before it that is the same without.
-fn logs(settings: &[Setting]) -> Vec<[String; 9]> {
-    let pairs = settings.chunk_by(|_, next| next.log != Logs::Absent);
+/// What logs and SVID keys cost: each setting that has them beside the last one before it that is the same without.
+fn more(settings: &[Setting]) -> Vec<[String; 10]> {
+    let pairs = settings.chunk_by(|_, next| next.has_more());
     let pairs = pairs.filter_map(<[_]>::split_first);
     let pairs = pairs.flat_map(|(without, with)| with.iter().map(move |with| (without, with)));
     let row = |(without, with): (&Setting, &Setting)| {
-        let [mode, files, log, streams] = with.names();
+        let [mode, files, log, keys, streams] = with.names();
         let (without, with) = (&without.median, &with.median);
         let ratio = if without.cpu > 0.0 {
             with.cpu / without.cpu
@@ -416,6 +435,7 @@ fn logs(settings: &[Setting]) -> Vec<[String; 9]> {
             mode,
             files,
             log,
+            keys,
             streams,
             format!("{:.1}", without.cpu),
             format!("{:.1}", with.cpu),
@@ -427,10 +447,11 @@ fn logs(settings: &[Setting]) -> Vec<[String; 9]> {
     pairs.map(row).collect()
 }
 
-const LOGS: [&str; 9] = [
+const MORE: [&str; 10] = [
     "MODE",
     "CA FILES",
     "LOG",
+    "KEYS",
     "STREAMS",
     "WITHOUT µs",
     "WITH µs",
@@ -439,13 +460,13 @@ const LOGS: [&str; 9] = [
     "WITH MiB",
 ];
 
-const TROUBLED: [&str; 11] = [
-    "MODE", "CA FILES", "LOG", "STREAMS", "IDLE", "ATTACKS", "P50 ms", "BESIDE", "P99 ms",
+const TROUBLED: [&str; 12] = [
+    "MODE", "CA FILES", "LOG", "KEYS", "STREAMS", "IDLE", "ATTACKS", "P50 ms", "BESIDE", "P99 ms",
     "BESIDE", "MiB",
 ];
 
-fn troubled(setting: &Setting) -> Option<[String; 11]> {
-    let [mode, files, log, streams] = setting.names();
+fn troubled(setting: &Setting) -> Option<[String; 12]> {
+    let [mode, files, log, keys, streams] = setting.names();
     let run = &setting.median;
     let beside = run.beside.as_ref()?;
     let both = |quiet: f64, beside: f64| {
@@ -461,6 +482,7 @@ fn troubled(setting: &Setting) -> Option<[String; 11]> {
         mode,
         files,
         log,
+        keys,
         streams,
         beside.done.idle.to_string(),
         beside.done.count().to_string(),

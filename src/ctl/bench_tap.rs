@@ -77,12 +77,20 @@ const SOCKET: &str = "tpm";
 const RECORDS: usize = 100_000;
 /// Tag, size, and command or response code (TPM library part 1, section 18).
 const HEADER: usize = 10;
+/// The first handles of their kinds (part 2, section 7.2).
+const TRANSIENT: [u8; 4] = [0x80, 0, 0, 0];
+const LOADED_SESSION: [u8; 4] = [0x02, 0, 0, 0];
+/// Of a kind, more than software has room for.
+const HANDLES: usize = 64;
+/// Up to the first handle; TPM_CAP_HANDLES.
+const GET_CAPABILITY: [u8; 14] = [0x80, 1, 0, 0, 0, 22, 0, 0, 0x01, 0x7A, 0, 0, 0, 1];
+/// Up to the handle.
+const FLUSH_CONTEXT: [u8; 10] = [0x80, 1, 0, 0, 0, 14, 0, 0, 0x01, 0x65];
 
 async fn serve(listener: UnixListener, address: Address, passed: Passed) {
     while let Ok((plugin, _unnamed)) = listener.accept().await {
         let (address, passed) = (address.clone(), passed.clone());
         tokio::spawn(async move {
-            // Ends when either side closes, which the other then sees.
             match address {
                 Address::Unix(path) => {
                     if let Ok(tpm) = UnixStream::connect(path).await {
@@ -101,16 +109,49 @@ async fn serve(listener: UnixListener, address: Address, passed: Passed) {
     }
 }
 
+/// A TPM in software keeps what its last connection has left in it; the kernel's resource manager does not.
 async fn relay(
-    mut plugin: UnixStream,
+    plugin: UnixStream,
     mut tpm: impl AsyncRead + AsyncWrite + Unpin,
+    passed: &Passed,
+) -> io::Result<()> {
+    // Ends when either side closes, or sends what is no message.
+    pass(plugin, &mut tpm, passed).await.ok();
+    for first in [TRANSIENT, LOADED_SESSION] {
+        for handle in handles(&mut tpm, first).await? {
+            let flush = [&FLUSH_CONTEXT[..], &handle].concat();
+            tpm.write_all(&flush).await?;
+            message(&mut tpm).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The first handles of a kind: TPM2_GetCapability (TPM library part 3, section 30.2).
+async fn handles(
+    tpm: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    first: [u8; 4],
+) -> io::Result<Vec<[u8; 4]>> {
+    let count = u32::try_from(HANDLES).unwrap_or_default().to_be_bytes();
+    let ask = [&GET_CAPABILITY[..], &first, &count].concat();
+    tpm.write_all(&ask).await?;
+    let answer = message(tpm).await?;
+    // After the header: moreData, the capability, and the count.
+    let list = answer.get(HEADER + 9..).unwrap_or_default();
+    let (handles, _rest) = list.as_chunks();
+    Ok(handles.iter().take(HANDLES).copied().collect())
+}
+
+async fn pass(
+    mut plugin: UnixStream,
+    tpm: &mut (impl AsyncRead + AsyncWrite + Unpin),
     passed: &Passed,
 ) -> io::Result<()> {
     loop {
         let command = message(&mut plugin).await?;
         tpm.write_all(&command).await?;
         let sent = Instant::now();
-        let response = message(&mut tpm).await?;
+        let response = message(tpm).await?;
         passed.record(Timed {
             code: CommandCode(code(&command)),
             took: sent.elapsed(),
@@ -189,6 +230,49 @@ mod tests {
         assert!(passed.iter().all(|timed| timed.took >= pause));
         assert!(tap.take().is_empty());
         tpm.abort();
+    }
+
+    #[tokio::test]
+    async fn what_a_connection_leaves_in_the_tpm_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tpm");
+        let listener = UnixListener::bind(&path).unwrap();
+        let tpm = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut flushed = Vec::new();
+            while let Ok(command) = message(&mut stream).await {
+                let parameters = &command[HEADER..];
+                let body = match code(&command) {
+                    // Two handles of each kind, from the first on.
+                    0x17A => {
+                        let first = &parameters[4..8];
+                        let second = [first[0], 0, 0, 1];
+                        [&[0, 0, 0, 0, 1, 0, 0, 0, 2][..], first, &second].concat()
+                    }
+                    0x165 => {
+                        flushed.push(word(parameters, 0).unwrap());
+                        Vec::new()
+                    }
+                    _ => Vec::new(),
+                };
+                stream.write_all(&framed(0, &body)).await.unwrap();
+            }
+            flushed
+        });
+        let tap = Tap::before(&Address::Unix(path)).unwrap().unwrap();
+        let Address::Unix(socket) = tap.address() else {
+            panic!("a socket")
+        };
+        let mut stream = UnixStream::connect(&socket).await.unwrap();
+        stream.write_all(&framed(0x17E, &[])).await.unwrap();
+        message(&mut stream).await.unwrap();
+        drop(stream);
+        assert_eq!(
+            tpm.await.unwrap(),
+            [0x8000_0000, 0x8000_0001, 0x0200_0000, 0x0200_0001]
+        );
+        // None of it was the plugin's.
+        assert_eq!(tap.take().len(), 1);
     }
 
     #[tokio::test]

@@ -154,7 +154,7 @@ pub(crate) fn attacks(
 }
 
 /// Waiting streams may take this long to be there.
-const SETTLING: Duration = Duration::from_secs(60);
+const SETTLING: Duration = Duration::from_mins(1);
 /// Addresses of streams that wait and that attack, apart from those of honest machines.
 const IDLE: usize = 1 << 22;
 const HOSTILE: usize = 1 << 23;

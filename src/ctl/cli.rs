@@ -18,6 +18,7 @@ use crate::inspect_eventlog::EventLogArguments;
 use crate::output::Format;
 use crate::policy::PolicyCommand;
 use crate::profile::ProfileCommand;
+use crate::quarantine::QuarantineCommand;
 use crate::verify_records::VerifyArguments;
 
 /// Looks at a machine's TPM the way the SPIRE plugins of this project do.
@@ -122,6 +123,11 @@ pub(crate) enum Command {
     /// Make profiles out of what machines proved, and compare boots.
     #[command(subcommand)]
     Profile(ProfileCommand),
+    /// Look at the machines that servers have put in quarantine, and let them go.
+    ///
+    /// It works on the server's store, also while servers use it. Only servers with a store put machines in quarantine.
+    #[command(subcommand, verbatim_doc_comment)]
+    Quarantine(QuarantineCommand),
     /// List the reasons for which a server refuses a machine, with cause and remedy.
     Reasons {
         /// Only this one.
@@ -253,7 +259,7 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// Longer than any TPM needs, and far from the end of the clock.
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+const MAX_TIMEOUT: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests {

@@ -3,15 +3,16 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use evidence::{Hash, PcrSelection};
-use tpm::Address;
+use tpm::{Address, WrappedKey};
 
 use crate::anchors::Trust;
 use crate::cli::TpmArguments;
 use crate::description::Description;
 use crate::doctor::Finding;
+use crate::doctor_keys;
 use crate::failure::Failure;
 use crate::inspect;
 use crate::judgement::Verdict;
@@ -34,8 +35,25 @@ pub(crate) fn findings(arguments: &TpmArguments, trust: &Trust) -> Result<Vec<Fi
         findings.push(failed("tpm", error));
         return Ok(findings);
     }
-    findings.push(attestation(machine, trust));
+    match reopened(machine, arguments, &mut findings) {
+        Ok((machine, key)) => findings.extend(attestation(machine, trust, key)),
+        Err(failure) => findings.push(not_opened(&arguments.device, failure)),
+    }
     Ok(findings)
+}
+
+/// The TPM once more, after a key manager's look at it, with the key that it made: both roles have a connection of their own.
+fn reopened(
+    machine: Machine,
+    arguments: &TpmArguments,
+    findings: &mut Vec<Finding>,
+) -> Result<(Machine, Option<WrappedKey>), Failure> {
+    let deadline = machine.deadline;
+    let (found, key) = doctor_keys::trial_key(machine);
+    findings.extend(found);
+    let mut machine = Machine::open(arguments)?;
+    machine.deadline = deadline;
+    Ok((machine, key))
 }
 
 fn look_inside(
@@ -59,6 +77,7 @@ fn look_inside(
     ));
     findings.extend(banks(machine)?);
     findings.extend(certificates(&machine.certificates()?, arguments, trust));
+    findings.extend(doctor_keys::places(machine)?);
     Ok(())
 }
 
@@ -102,11 +121,20 @@ fn not_opened(address: &str, failure: Failure) -> Finding {
 }
 
 fn failed(check: &'static str, error: tpm::Error) -> Finding {
+    failed_as(check, Finding::problem, error)
+}
+
+/// A failure of the TPM, as bad as `level` makes it.
+pub(crate) fn failed_as(
+    check: &'static str,
+    level: impl FnOnce(&'static str, String, String) -> Finding,
+    error: tpm::Error,
+) -> Finding {
     let failure = Failure::from(error);
     let hint = failure
         .hint
         .unwrap_or_else(|| "restart the machine; if that does not help, report it".to_owned());
-    Finding::problem(check, failure.message, hint)
+    level(check, failure.message, hint)
 }
 
 fn lockout(description: &Description) -> Finding {
@@ -242,15 +270,21 @@ fn certificate(stored: &Stored, trust: &Trust) -> Finding {
     }
 }
 
-/// Everything at once, as it will be.
-fn attestation(machine: Machine, trust: &Trust) -> Finding {
+/// Everything at once, as it will be; then the same with an SVID key, if there is one.
+fn attestation(machine: Machine, trust: &Trust, key: Option<WrappedKey>) -> Vec<Finding> {
     let (started, deadline) = (Instant::now(), machine.deadline);
     let mut attestor = match machine.attestor() {
         Ok(attestor) => attestor,
-        Err(error) => return failed(ATTESTATION, error),
+        Err(error) => return vec![failed(ATTESTATION, error)],
     };
     let outcome = trial::attest(&mut attestor, trust, machine::now(), deadline);
-    let milliseconds = started.elapsed().as_millis();
+    let mut findings = vec![attested(outcome, trust, started.elapsed())];
+    findings.extend(key.map(|key| doctor_keys::certification(&mut attestor, key, deadline)));
+    findings
+}
+
+fn attested(outcome: Result<(), Failed>, trust: &Trust, took: Duration) -> Finding {
+    let milliseconds = took.as_millis();
     match outcome {
         Ok(()) if trust.is_given() => Finding::ok(
             ATTESTATION,

@@ -86,6 +86,7 @@ pub(crate) fn prove(tpm: &TpmArguments, log: Option<&Path>, bank: Bank) -> Resul
     let wanted = Wanted {
         pcrs: vec![(hash_of(bank), PCRS.to_vec())],
         log,
+        svid_keys: Vec::new(),
     };
     let outcome = trial::exchange(&mut attestor, &Trust::default(), &wanted, now(), deadline);
     let (record, attested) = outcome.map_err(|failed| match failed {

@@ -67,6 +67,10 @@ impl Stored {
                 tolerated: tolerated(),
                 ..StatePolicy::default()
             },
+            svid_keys: verify::SvidKeys::default(),
+            tpm_clear: verify::OnChange::default(),
+            ak_change: verify::OnChange::default(),
+            unexpected_reset: verify::OnReset::default(),
         };
         judge_again(&self.record, &policy, &Anchors::default())
     }

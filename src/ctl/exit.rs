@@ -6,7 +6,7 @@ pub enum Exit {
     /// Done, and the answer is good.
     Good,
     /// Done, and the answer is bad: a certificate or a machine would be refused, a log or a record does not hold, a
-    /// configuration has problems, boots differ, or a collection of CAs is of no use.
+    /// configuration has problems, boots differ, a collection of CAs is of no use, or a store does not know the machine.
     Negative,
     /// The command line is wrong.
     Usage,
@@ -42,7 +42,7 @@ impl Exit {
         match self {
             Self::Good => "done, and the answer is good",
             Self::Negative => {
-                "done, and the answer is bad: a server would refuse the machine, `doctor` found a problem, a log or a record does not hold, a configuration has problems, two boots differ, or a collection of CAs is of no use or not the one named"
+                "done, and the answer is bad: a server would refuse the machine, `doctor` found a problem, a log or a record does not hold, a configuration has problems, two boots differ, a collection of CAs is of no use or not the one named, or a store does not know the machine or has it in no quarantine"
             }
             Self::Usage => "the command line is wrong",
             Self::Environment => {

@@ -8,6 +8,7 @@ use verify::{Attested, Boot, EkCertificate, Method, Rejection, parse_public_key}
 
 use crate::eventlog_claims::Claims;
 use crate::eventlog_refused::Refused;
+use crate::evidence_keys::OfferedKeys;
 use crate::evidence_read::{Messages, Stored};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -35,6 +36,9 @@ pub(crate) struct EvidenceReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     asked: Option<Asked>,
     answer: Answer,
+    /// The SVID keys that were offered, and what is proved of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    svid: Option<OfferedKeys>,
     /// Why the record proves nothing, if it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<Refused>,
@@ -63,6 +67,8 @@ struct Agent {
 struct Asked {
     pcrs: Vec<AskedBank>,
     log: bool,
+    /// Whether the SVID keys were to be certified.
+    certify: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -117,6 +123,9 @@ impl EvidenceReport {
             agent: offer.map(Agent::of),
             asked: messages.challenge.as_ref().and_then(Asked::of),
             answer: Answer::of(&messages),
+            svid: offer
+                .and_then(|offer| offer.extension.as_ref())
+                .and_then(|extension| OfferedKeys::of(extension, proved.as_ref().ok())),
             refusal: proved.as_ref().err().map(Refused::from),
             quote: quote(&proved, &messages),
             pcrs: proved.as_ref().map(pcrs).unwrap_or_default(),
@@ -208,6 +217,7 @@ impl Agent {
         let name = |capability: &Capability| match capability {
             Capability::Quote => "quote",
             Capability::Log => "log",
+            Capability::Certify => "certify",
             Capability::Unknown => "unknown",
         };
         Self {
@@ -240,6 +250,7 @@ impl Asked {
         Some(Self {
             pcrs: extension.pcrs.iter().map(bank).collect(),
             log: extension.log,
+            certify: extension.certify,
         })
     }
 
@@ -249,7 +260,9 @@ impl Asked {
             format!("{} PCRs {}", asked.bank, pcrs.join(", "))
         };
         let log = self.log.then(|| "the boot event log".to_owned());
-        let texts: Vec<_> = self.pcrs.iter().map(bank).chain(log).collect();
+        let certify = self.certify.then(|| "certified SVID keys".to_owned());
+        let texts = self.pcrs.iter().map(bank).chain(log).chain(certify);
+        let texts: Vec<_> = texts.collect();
         texts.join("; ")
     }
 }
@@ -288,6 +301,7 @@ impl Report for EvidenceReport {
     fn table(&self) -> String {
         let mut parts = vec![self.who()];
         parts.extend(self.certificate.as_ref().map(CertificateReport::table));
+        parts.extend(self.svid.as_ref().map(OfferedKeys::table));
         parts.extend(self.quote.as_ref().map(|quote| fields(quote.rows())));
         if !self.pcrs.is_empty() {
             let row =

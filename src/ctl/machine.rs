@@ -63,6 +63,11 @@ impl Machine {
         Attestor::open(self.tpm, self.options, self.deadline)
     }
 
+    /// The TPM, and the owner hierarchy's authorisation.
+    pub(crate) fn into_parts(self) -> (Box<dyn Tpm>, Auth) {
+        (self.tpm, self.options.owner_auth)
+    }
+
     fn read(&mut self, index: u32) -> Result<Option<Vec<u8>>, tpm::Error> {
         let owner: &Auth = &self.options.owner_auth;
         self.tpm.read_nv(index, owner, self.deadline)

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
-use verify::{Matching, Mode, Profile};
+use verify::{Matching, Mode, OnChange, OnReset, Profile, SvidKeys};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Report, columns, fields};
-use crate::policy_text::{Rules, Slip};
+use crate::policy_text::{Rules, Slip, store_of, text_of};
 use crate::text::printable;
 
 /// What a configuration comes to.
@@ -32,6 +32,12 @@ struct Summary {
     pcrs: Vec<u8>,
     asks_for_log: bool,
     advisories: usize,
+    /// Where machines are kept, without the password.
+    store: Option<String>,
+    svid_keys: &'static str,
+    tpm_clear: &'static str,
+    ak_change: &'static str,
+    unexpected_reset: &'static str,
     profiles: Vec<Row>,
 }
 
@@ -44,24 +50,30 @@ struct Row {
 /// Reads a configuration.
 pub(crate) fn check(path: &Path) -> Result<Checked, Failure> {
     let file = printable(&path.display().to_string());
-    Ok(match Rules::read(path)? {
-        Ok(rules) => Checked {
+    let text = text_of(path)?;
+    Ok(match (Rules::of(&text), store_of(&text)) {
+        (Ok(rules), Ok(store)) => Checked {
             file,
             problems: Vec::new(),
             warnings: rules.warnings(),
-            rules: Some(Summary::of(&rules)),
+            rules: Some(Summary::of(&rules, store)),
         },
-        Err(problems) => Checked {
-            file,
-            problems,
-            warnings: Vec::new(),
-            rules: None,
-        },
+        (outcome, store) => {
+            let mut problems = outcome.err().unwrap_or_default();
+            problems.extend(store.err());
+            problems.sort();
+            Checked {
+                file,
+                problems,
+                warnings: Vec::new(),
+                rules: None,
+            }
+        }
     })
 }
 
 impl Summary {
-    fn of(rules: &Rules) -> Self {
+    fn of(rules: &Rules, store: Option<String>) -> Self {
         let policy = rules.policy();
         let state = &policy.state;
         let first = policy.pcrs.first();
@@ -86,6 +98,17 @@ impl Summary {
             pcrs: first.map(|(_, pcrs)| pcrs.clone()).unwrap_or_default(),
             asks_for_log: state.ask_for_log,
             advisories: state.advisories.len(),
+            store,
+            svid_keys: match policy.svid_keys {
+                SvidKeys::Observe => "observe",
+                SvidKeys::Require => "require",
+            },
+            tpm_clear: on_change(policy.tpm_clear),
+            ak_change: on_change(policy.ak_change),
+            unexpected_reset: match policy.unexpected_reset {
+                OnReset::Warn => "warn",
+                OnReset::Refuse => "refuse",
+            },
             profiles: state.profiles.iter().map(row).collect(),
         }
     }
@@ -106,6 +129,11 @@ impl Summary {
             ),
             ("event log", Some(log.to_owned())),
             ("advisories", Some(self.advisories.to_string())),
+            ("store", Some(self.store_text())),
+            ("svid_keys", Some(self.svid_keys_text())),
+            ("tpm_clear", self.if_kept(self.tpm_clear)),
+            ("ak_change", self.if_kept(self.ak_change)),
+            ("unexpected_reset", self.if_kept(self.unexpected_reset)),
         ]);
         if self.profiles.is_empty() {
             return head + "\nno profiles: every state is accepted\n";
@@ -113,6 +141,32 @@ impl Summary {
         let row = |row: &Row| [row.profile.clone(), row.requires.join(", ")];
         let rows = self.profiles.iter().map(row).collect();
         format!("{head}\n{}", columns(["PROFILE", "REQUIRES"], rows))
+    }
+
+    fn store_text(&self) -> String {
+        let store = self.store.clone();
+        store.unwrap_or_else(|| "none: nothing is kept of machines".to_owned())
+    }
+
+    fn svid_keys_text(&self) -> String {
+        if self.svid_keys == "require" {
+            "require: the CredentialComposer of the same SPIRE Server needs this store, too"
+                .to_owned()
+        } else {
+            self.svid_keys.to_owned()
+        }
+    }
+
+    /// What hangs on what is kept of machines.
+    fn if_kept(&self, choice: &str) -> Option<String> {
+        self.store.as_ref().map(|_store| choice.to_owned())
+    }
+}
+
+fn on_change(choice: OnChange) -> &'static str {
+    match choice {
+        OnChange::Accept => "accept",
+        OnChange::Quarantine => "quarantine",
     }
 }
 

@@ -8,7 +8,7 @@ use hcl::Problem;
 use policy::{Configuration, DEFAULT_PATHS, SCHEMA};
 use serde::Serialize;
 use verify::{
-    Anchors, Attested, Denials, Enrolment, Grant, Policy, Rejection, decide, judge_again,
+    Anchors, Attested, Denials, Enrolment, Grant, History, Policy, Rejection, decide, judge_again,
 };
 
 use crate::exit::Exit;
@@ -28,7 +28,7 @@ pub(crate) struct Rules {
 pub(crate) type Outcome = Result<Rules, Vec<Slip>>;
 
 /// A problem with a configuration, and where.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Slip {
     pub(crate) line: u32,
     pub(crate) column: u32,
@@ -43,15 +43,32 @@ pub(crate) struct Judged {
     pub(crate) outcome: Result<Grant, Rejection>,
 }
 
+/// The store that a text names, shown without its password, or what is wrong with it. Nothing connects to it, and no variable
+/// is looked up.
+pub(crate) fn store_of(text: &str) -> Result<Option<String>, Slip> {
+    let (values, _problems_of_all) = SCHEMA.read(text);
+    let mut problems = Vec::new();
+    let any = |_name: &str| Some("1".to_owned());
+    let address = policy::store_address(&values, any, &mut problems);
+    match problems.first() {
+        Some(problem) => Err(Slip::of(problem)),
+        None => Ok(address.map(|address| printable(&address.to_string()))),
+    }
+}
+
+/// The text of a configuration.
+pub(crate) fn text_of(path: &Path) -> Result<String, Failure> {
+    let bytes = files::read(path, MAX_TEXT)?;
+    String::from_utf8(bytes).map_err(|_bad| {
+        let message = format!("{} is no text in UTF-8", path.display());
+        Failure::new(Exit::Environment, "file_unreadable", message)
+    })
+}
+
 impl Rules {
     /// Reads the text of `plugin_data`, HCL or JSON, and the files that it names.
     pub(crate) fn read(path: &Path) -> Result<Outcome, Failure> {
-        let bytes = files::read(path, MAX_TEXT)?;
-        let text = String::from_utf8(bytes).map_err(|_bad| {
-            let message = format!("{} is no text in UTF-8", path.display());
-            Failure::new(Exit::Environment, "file_unreadable", message)
-        })?;
-        Ok(Self::of(&text))
+        Ok(Self::of(&text_of(path)?))
     }
 
     /// The same; a configuration with problems is a failure.
@@ -64,7 +81,8 @@ impl Rules {
         })
     }
 
-    fn of(text: &str) -> Outcome {
+    /// The same of a text.
+    pub(crate) fn of(text: &str) -> Outcome {
         let (values, mut problems) = SCHEMA.read(text);
         let defaults = DEFAULT_PATHS.map(Path::new);
         let configuration = Configuration::read(&values, TRUST_DOMAIN, defaults, &mut problems);
@@ -118,7 +136,8 @@ impl Rules {
                     Some(enrolment) => enrolment,
                     None => self.look_up(&attested)?,
                 };
-                let outcome = decide(&attested, enrolment, &self.denials, &policy);
+                let history = History::NotKept;
+                let outcome = decide(&attested, enrolment, &self.denials, &policy, &history, 0, 0);
                 Judged {
                     attested: Some(attested),
                     enrolment,
@@ -154,7 +173,7 @@ impl Rules {
 }
 
 impl Slip {
-    fn of(problem: &Problem) -> Self {
+    pub(crate) fn of(problem: &Problem) -> Self {
         Self {
             line: problem.line,
             column: problem.column,

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::{self, Format};
 use crate::{
     bench, ca, doctor, evidence_made, fingerprint, generated, inspect, inspect_eventlog,
-    inspect_evidence, inspect_quote, policy, profile, reasons, verify_records,
+    inspect_evidence, inspect_quote, policy, profile, quarantine, reasons, verify_records,
 };
 
 /// Runs the tool. `arguments` begins with the name that it was called by: as `get_tpm_pubhash` it
@@ -54,6 +54,7 @@ fn execute(cli: &Cli, out: &mut dyn Write) -> Result<Exit, Failure> {
         }
         Command::Policy(command) => policy::run(command, cli.output, out),
         Command::Profile(command) => profile::run(command, tpm, cli.output, out),
+        Command::Quarantine(command) => quarantine::run(command, cli.output, out),
         Command::Ca(command) => ca::run(command, cli.output, out),
         Command::Bench(bench) => bench::run(bench, tpm, cli.output, out),
         Command::Completions { shell } => {

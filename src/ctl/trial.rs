@@ -3,11 +3,14 @@
 use std::time::Instant;
 
 use aws_lc_rs::rand;
-use evidence::{Capability, Challenge, Evidence, Hash, Proof, Record, Response, Transcript};
-use tpm::Attestor;
+use evidence::{
+    Capability, Challenge, Evidence, Hash, KeyCertification, Offer, Proof, Record, Response,
+    Secret, Transcript,
+};
+use tpm::{Attestor, Signed, WrappedKey};
 use verify::{
-    Attested, Denials, EkKind, EkTrust, Enrolment, Entropy, LegacyAgents, Pending, Policy, Reason,
-    Rejection, StatePolicy, begin, decide,
+    Attested, Denials, EkKind, EkTrust, Enrolment, Entropy, History, LegacyAgents, Pending, Policy,
+    Reason, Rejection, StatePolicy, begin, decide,
 };
 
 use crate::anchors::Trust;
@@ -27,14 +30,17 @@ pub(crate) struct Wanted {
     pub(crate) pcrs: Vec<(Hash, Vec<u8>)>,
     /// The boot event log that the machine gives, as an agent would read it.
     pub(crate) log: Option<Vec<u8>>,
+    /// SVID keys that are offered, and whose certification is asked for.
+    pub(crate) svid_keys: Vec<WrappedKey>,
 }
 
 impl Default for Wanted {
-    /// The SHA-256 PCRs 0 to 7, and no log.
+    /// The SHA-256 PCRs 0 to 7, no log, and no SVID keys.
     fn default() -> Self {
         Self {
             pcrs: vec![(Hash::Sha256, (0..8).collect())],
             log: None,
+            svid_keys: Vec::new(),
         }
     }
 }
@@ -56,10 +62,31 @@ pub(crate) fn attest(
             Enrolment::NotKept,
             &Denials::default(),
             &policy(trust, &wanted),
+            &History::NotKept,
+            0,
+            0,
         )
         .map_err(Failed::Refused)?;
     }
     Ok(())
+}
+
+/// Attests with the certification of an SVID key, made under the SRK of this TPM.
+pub(crate) fn certify(
+    attestor: &mut Attestor,
+    key: WrappedKey,
+    now: i64,
+    deadline: Instant,
+) -> Result<(), Failed> {
+    let wanted = Wanted {
+        svid_keys: vec![key],
+        ..Wanted::default()
+    };
+    let (_, attested) = exchange(attestor, &Trust::default(), &wanted, now, deadline)?;
+    match attested.svid_keys() {
+        [_certified] => Ok(()),
+        _ => Err(Failed::Refused(Reason::CertifyMissing.into())),
+    }
 }
 
 /// The three messages of an attestation whose proof holds, as a record of a server.
@@ -70,14 +97,11 @@ pub(crate) fn exchange(
     now: i64,
     deadline: Instant,
 ) -> Result<(Record, Attested), Failed> {
-    let mut evidence = vec![Capability::Quote];
-    evidence.extend(wanted.log.as_ref().map(|_log| Capability::Log));
-    let payload = attestor.offer().into_offer(evidence, None).encode();
+    let payload = offer(attestor, wanted, deadline)?.encode();
     let policy = policy(trust, wanted);
     let (challenge, pending) = begin(&payload, &policy, &trust.anchors(), now, &mut SystemEntropy)
         .map_err(Failed::Refused)?;
-    let log = wanted.log.as_deref();
-    let response = answer(attestor, &payload, &challenge, log, deadline)?;
+    let response = answer(attestor, wanted, &payload, &challenge, deadline)?;
     let secret = pending.secret().clone();
     let attested = pending.finish(&response).map_err(Failed::Refused)?;
     let record = Record {
@@ -130,14 +154,36 @@ fn policy(trust: &Trust, wanted: &Wanted) -> Policy {
             tolerated: tolerated(),
             ..StatePolicy::default()
         },
+        svid_keys: verify::SvidKeys::default(),
+        tpm_clear: verify::OnChange::default(),
+        ak_change: verify::OnChange::default(),
+        unexpected_reset: verify::OnReset::default(),
     }
+}
+
+fn offer(attestor: &mut Attestor, wanted: &Wanted, deadline: Instant) -> Result<Offer, Failed> {
+    let mut evidence = vec![Capability::Quote];
+    evidence.extend(wanted.log.as_ref().map(|_log| Capability::Log));
+    if wanted.svid_keys.is_empty() {
+        return Ok(attestor.offer().into_offer(evidence, None));
+    }
+    evidence.push(Capability::Certify);
+    let parent = attestor.storage_root(deadline).map_err(Failed::Tpm)?;
+    let keys = wanted.svid_keys.iter();
+    let keys = keys.map(|key| key.public.as_bytes().to_vec()).collect();
+    let mut offer = attestor.offer().into_offer(evidence, None);
+    if let Some(extension) = &mut offer.extension {
+        extension.svid_keys = keys;
+        extension.svid_parent = Some(parent.as_bytes().to_vec());
+    }
+    Ok(offer)
 }
 
 fn answer(
     attestor: &mut Attestor,
+    wanted: &Wanted,
     payload: &[u8],
     challenge: &[u8],
-    log: Option<&[u8]>,
     deadline: Instant,
 ) -> Result<Vec<u8>, Failed> {
     let internal = || Failed::Refused(Reason::InternalError.into());
@@ -151,13 +197,19 @@ fn answer(
     let quoted = attestor
         .quote(&binding, &extension.selections(), deadline)
         .map_err(Failed::Tpm)?;
+    let keys = if extension.certify {
+        wanted.svid_keys.as_slice()
+    } else {
+        &[]
+    };
     let evidence = Evidence {
         quote: quoted.signed.attest,
         signature: quoted.signed.signature,
         pcrs: quoted.pcrs,
+        certifications: certifications(attestor, keys, &secret, &transcript, deadline)?,
     };
     let evidence = evidence.encode();
-    let log = log.filter(|_log| extension.log);
+    let log = wanted.log.as_deref().filter(|_log| extension.log);
     let proof = secret.proof(&transcript, &evidence, log.unwrap_or_default());
     let proof = Proof {
         evidence,
@@ -165,6 +217,23 @@ fn answer(
         proof,
     };
     Ok(Response::Proof(proof).encode().to_vec())
+}
+
+fn certifications(
+    attestor: &mut Attestor,
+    keys: &[WrappedKey],
+    secret: &Secret,
+    transcript: &Transcript,
+    deadline: Instant,
+) -> Result<Vec<KeyCertification>, Failed> {
+    let binding = secret.certify_binding(transcript);
+    let signed = attestor.certify(keys, &binding, deadline);
+    let certification = |signed: Signed| KeyCertification {
+        attest: signed.attest,
+        signature: signed.signature,
+    };
+    let signed = signed.map_err(Failed::Tpm)?;
+    Ok(signed.into_iter().map(certification).collect())
 }
 
 struct SystemEntropy;

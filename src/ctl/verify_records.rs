@@ -42,6 +42,8 @@ pub(crate) struct Verified {
     #[serde(skip_serializing_if = "Option::is_none")]
     ek_hash: Option<String>,
     enrolment: &'static str,
+    /// How many SVID keys the exchange proves to be in the machine's TPM.
+    svid_keys: usize,
     /// `granted`, or the reason code of the refusal.
     pub(crate) verdict: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +95,7 @@ impl Verified {
             time: stored.time(),
             ek_hash: ek_hash.map(|hash| hash.hex()),
             enrolment: Enrolment::name(judged.enrolment),
+            svid_keys: attested.map_or(0, |attested| attested.svid_keys().len()),
             same: recorded.as_ref().map(|recorded| recorded == verdict),
             verdict: verdict.to_owned(),
             refusal: refusal.map(Refused::from),
@@ -117,6 +120,10 @@ impl Verified {
             ("time", Some(self.time.clone())),
             ("ek hash", self.ek_hash.clone()),
             ("enrolment", Some(self.enrolment.to_owned())),
+            (
+                "svid keys",
+                (self.svid_keys > 0).then(|| format!("{} certified", self.svid_keys)),
+            ),
             ("verdict", Some(self.verdict.clone())),
             ("because", refusal.map(|refused| refused.detail.clone())),
             ("recorded", recorded),

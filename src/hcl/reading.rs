@@ -121,7 +121,7 @@ fn every_kind_is_read_with_its_position() {
     let timeout = values.duration("timeout").unwrap();
     assert_eq!(
         (timeout.value, timeout.position.to_string().as_str()),
-        (Duration::from_secs(60), "7:11")
+        (Duration::from_mins(1), "7:11")
     );
     let store = values.block("store").unwrap();
     let mode = store.choice("mode").unwrap();

@@ -325,6 +325,118 @@ fn a_log_that_travels_otherwise_than_it_should_is_a_failure() {
     }
 }
 
+#[test]
+fn machines_with_svid_keys_are_measured_beside_those_without() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store").display().to_string();
+    for more in [&[][..], &["--store", &store]] {
+        let arguments = [&["--svid-keys", "2", "--mode", "hash"], more].concat();
+        let report = good_json(&server(&arguments));
+        let [without, with] = report["settings"].as_array().unwrap().as_slice() else {
+            panic!("{report}")
+        };
+        assert_eq!(
+            (&without["svid_keys"], &with["svid_keys"]),
+            (&json!(0), &json!(2))
+        );
+        // That a key was not certified would be among them.
+        assert_eq!((failures(without), failures(with)), (vec![], vec![]));
+        assert_eq!(report["load"]["store"], "SQLite");
+    }
+    assert!(Path::new(&store).is_file());
+    let refused = bad(&server(&["--svid-keys", "1", "--wire", "first"]));
+    assert_eq!(refused, (Some(2), "usage".to_owned()));
+}
+
+#[test]
+fn keys_are_made_used_and_certified_while_the_commands_are_counted() {
+    let tpm = SoftwareTpm::certified();
+    let plugin = plugin("tpm-attestor-agent");
+    let address = tpm.address();
+    let few = [
+        ("--plugin", plugin.as_str()),
+        ("--device", &address),
+        ("--signatures", "7"),
+        ("--rotations", "4"),
+        ("--attestations", "3"),
+    ];
+    let report = good_json(&bench("keys", &few, &[]));
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2);
+    for run in runs.iter().chain([&report["median"]]) {
+        assert_eq!(
+            (&run["failures"], &run["certified"]),
+            (&json!({}), &json!(2))
+        );
+        assert!(is_positive(&run["first_us"]));
+        for call in ["signature", "rotation", "attestation"] {
+            for figure in ["latency_us", "tpm_us", "outside_us"] {
+                assert!(is_positive(&run[call][figure]["p50"]), "{call}: {run}");
+            }
+        }
+        // A loaded key signs with one command; a rotation costs one key, and a certification for each of both.
+        assert_eq!(run["signature"]["commands"], json!({"TPM2_Sign": 1.0}));
+        let rotation = &run["rotation"]["commands"];
+        assert_eq!(
+            (&rotation["TPM2_Create"], &rotation["TPM2_Certify"]),
+            (&json!(1.0), &Value::Null)
+        );
+        let attestation = &run["attestation"]["commands"];
+        assert_eq!(
+            (&attestation["TPM2_Certify"], &attestation["TPM2_Create"]),
+            (&json!(2.0), &Value::Null)
+        );
+    }
+    assert_eq!(tpm.handles(0x8000_0000), 0);
+    let output = bench("keys", &few, &["--config", "no_such_key = 1"]);
+    assert_eq!(bad(&output), (Some(3), "plugin_failed".to_owned()));
+}
+
+#[test]
+fn a_store_is_measured_with_all_its_machines() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("store").display().to_string();
+    let few = [
+        "bench",
+        "store",
+        "-o",
+        "json",
+        "--runs",
+        "2",
+        "--machines",
+        "30",
+        "--operations",
+        "50",
+    ];
+    let report = good_json(&tool(&few));
+    assert_eq!(report["store"], "SQLite");
+    assert_eq!(report["runs"].as_array().unwrap().len(), 2);
+    for run in [&report["median"], &report["runs"][0], &report["runs"][1]] {
+        let p50 = |step: &str| run[step]["p50"].as_f64().unwrap();
+        let steps = ["lookup_us", "record_us", "match_us"].map(p50);
+        assert!(steps.iter().all(|step| *step > 0.0), "{run}");
+        // Medians do not add up exactly.
+        assert!(steps.iter().all(|step| *step < p50("together_us")), "{run}");
+    }
+    assert!(is_positive(&report["bytes_per_machine"]));
+    // A store that is named is used, and again with other machines.
+    for _ in 0..2 {
+        good_json(&tool(&[&few[..], &["--store", &file]].concat()));
+    }
+    assert!(Path::new(&file).is_file());
+    for (more, code, reason) in [
+        (&["--store", "relative"][..], 2, "bad_store"),
+        (
+            &["--store", "postgres://u@127.0.0.1:1/d"],
+            3,
+            "database_unavailable",
+        ),
+    ] {
+        let output = tool(&[&few[..], more].concat());
+        assert_eq!(bad(&output), (Some(code), reason.to_owned()));
+    }
+}
+
 /// Reasons up to the sentence, and how often.
 fn failures(setting: &Value) -> Vec<(String, u64)> {
     let failures = setting.pointer("/median/failures");

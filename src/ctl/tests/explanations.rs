@@ -316,6 +316,8 @@ fn a_sound_configuration_is_summed_up() {
     for part in [
         "warning: hash_path: \"notes\" is no EK's hash\n",
         "\nquoted         sha256 PCRs 0, 7\n",
+        "\nstore          none: nothing is kept of machines\n",
+        "\nsvid_keys      observe\n",
         "\nPROFILE  REQUIRES\na        legacy_agents, pcr\n",
     ] {
         assert!(table.contains(part), "no {part:?} in\n{table}");
@@ -326,4 +328,48 @@ fn a_sound_configuration_is_summed_up() {
         table.ends_with("\nno profiles: every state is accepted\n"),
         "{table}"
     );
+}
+
+#[test]
+fn what_is_kept_of_machines_is_summed_up_and_its_slips_have_places() {
+    let desk = Desk::new();
+    let check = ["policy", "check", "--config", "rules.hcl"];
+    desk.configure(
+        "store = \"postgres://tpm:${DB_PASSWORD}@db.example.org/spire\"\nsvid_keys = \"require\"\n\
+         tpm_clear = \"quarantine\"\nunexpected_reset = \"refuse\"\n",
+    );
+    let rules = &desk.json(0, &check)["rules"];
+    for (key, value) in [
+        ("store", "postgres://tpm@db.example.org:5432/spire"),
+        ("svid_keys", "require"),
+        ("tpm_clear", "quarantine"),
+        ("ak_change", "accept"),
+        ("unexpected_reset", "refuse"),
+    ] {
+        assert_eq!(rules[key], value);
+    }
+    let table = desk.table(0, &check);
+    assert!(table.contains("\nunexpected_reset  refuse\n"), "{table}");
+    assert!(
+        table.contains("\nsvid_keys         require: the CredentialComposer of "),
+        "{table}"
+    );
+    for (text, place) in [
+        ("store = \"relative\"\n", "2:9: store "),
+        ("svid_keys = \"require\"\n", "2:13: svid_keys = "),
+        ("tpm_clear = \"accept\"\nstore = 1\n", "3:9: "),
+        (
+            "store = \"/absent/store\"\nno_such_key = 1\n",
+            "2:9: store ",
+        ),
+    ] {
+        desk.configure(text);
+        let table = desk.table(1, &check);
+        assert!(
+            table.contains(&format!("rules.hcl:{place}")),
+            "{text}: {table}"
+        );
+    }
+    // Both slips of the last one.
+    assert!(desk.table(1, &check).contains("rules.hcl:3:1: unknown key"));
 }

@@ -147,6 +147,10 @@ fn exchange(prover: &mut Prover, pcrs: (Hash, Vec<u8>)) -> Record {
             ask_for_log: true,
             ..StatePolicy::default()
         },
+        svid_keys: verify::SvidKeys::default(),
+        tpm_clear: verify::OnChange::default(),
+        ak_change: verify::OnChange::default(),
+        unexpected_reset: verify::OnReset::default(),
     };
     let payload = prover.payload().unwrap();
     let anchors = Anchors::default();

@@ -5,7 +5,7 @@ mod boots;
 mod explanations;
 mod recorded;
 
-use evidence::Hash;
+use evidence::{Hash, Record, SvidKeyTemplate};
 use recorded::{Desk, booted, record, record_of};
 use serde_json::{Value, json};
 use softtpm::{BootLog, Generation, Prover, SoftTpm};
@@ -275,4 +275,59 @@ fn what_is_no_record_is_told_with_its_file() {
         desk.failure(3, &["inspect", "evidence", "absent"])["reason"],
         "file_unreadable"
     );
+}
+
+#[test]
+fn svid_keys_are_shown_with_what_is_proved_of_them() {
+    let desk = Desk::new();
+    desk.configure("");
+    let mut prover = Prover::new(sample(), "example.org");
+    let key = prover.tpm.make_svid_key(SvidKeyTemplate::EccP256).unwrap();
+    let of_name = |name: evidence::Name| hex::encode(name.as_bytes());
+    let name = of_name(key.name().unwrap());
+    let parent = of_name(prover.tpm.storage_root().unwrap().name().unwrap());
+    let spki = hex::encode(Hash::Sha256.digest(&[&key.pkix()]));
+    let good = record_of(&mut prover, &[0, 7]);
+    desk.keep("keys.json", &good);
+    let shown = desk.json(0, &["inspect", "evidence", "keys.json"]);
+    assert_eq!(
+        shown["svid"],
+        json!({
+            "keys": [{"key": "p-256", "name": name, "spki_sha256": spki, "certified": true}],
+            "parent": {"name": parent, "proved": true},
+        })
+    );
+    assert_eq!(shown["asked"]["certify"], true);
+    let table = desk.table(0, &["inspect", "evidence", "keys.json"]);
+    for line in [
+        "asked for     sha256 PCRs ",
+        "; the boot event log; certified SVID keys\n",
+        "offers quote, log, certify\n",
+        &format!("svid key     p-256, certified\n             name {name}\n"),
+        &format!("svid parent  {parent}\n             proved\n"),
+    ] {
+        assert!(table.contains(line), "no {line:?} in\n{table}");
+    }
+    let verdicts = desk.json(0, &["verify", "keys.json", "--config", "rules.hcl"]);
+    assert_eq!(verdicts[0]["svid_keys"], 1);
+
+    // What is not proved is still shown, as such.
+    let altered = Record {
+        trust_domain: "example.com".to_owned(),
+        ..good
+    };
+    desk.keep("altered.json", &altered);
+    let shown = desk.json(1, &["inspect", "evidence", "altered.json"]);
+    assert_eq!(shown["svid"]["keys"][0]["name"], name.as_str());
+    assert_eq!(shown["svid"]["keys"][0]["certified"], false);
+    assert_eq!(shown["svid"]["parent"]["proved"], false);
+
+    desk.keep("none.json", &record(sample(), &[0, 7]));
+    let shown = desk.json(0, &["inspect", "evidence", "none.json"]);
+    assert_eq!(
+        (&shown["svid"], &shown["asked"]["certify"]),
+        (&Value::Null, &json!(false))
+    );
+    let verdicts = desk.json(0, &["verify", "none.json", "--config", "rules.hcl"]);
+    assert_eq!(verdicts[0]["svid_keys"], 0);
 }

@@ -90,26 +90,53 @@ impl SoftwareTpm {
 }
 
 impl SoftwareTpm {
-    /// Gives the endorsement hierarchy a password (TPM2_HierarchyChangeAuth, TPM library part 3,
-    /// section 24.8).
+    /// TPM2_HierarchyChangeAuth of the endorsement hierarchy, from the empty password (TPM library part 3, section 24.8).
     pub(crate) fn set_endorsement_password(&self, password: &[u8]) {
+        self.set_password([0x40, 0, 0, 0x0B], password);
+    }
+
+    /// The same of the owner hierarchy.
+    pub(crate) fn set_owner_password(&self, password: &[u8]) {
+        self.set_password([0x40, 0, 0, 0x01], password);
+    }
+
+    fn set_password(&self, hierarchy: [u8; 4], password: &[u8]) {
         let size = u16::try_from(password.len()).expect("a short password");
-        let empty_password = [0x40, 0, 0, 9, 0, 0, 0, 0, 0];
         let body = [
-            &[0, 0, 0x01, 0x29, 0x40, 0, 0, 0x0B, 0, 0, 0, 9][..],
-            &empty_password,
+            &hierarchy[..],
+            &[0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0],
             &size.to_be_bytes(),
             password,
-        ]
-        .concat();
-        let total = u32::try_from(6 + body.len()).expect("a short command");
-        let command = [&[0x80, 0x02][..], &total.to_be_bytes(), &body].concat();
+        ];
+        self.command(0x8002, 0x129, &body.concat());
+    }
+
+    /// How many handles there are from `first` on, of its kind: TPM2_GetCapability (TPM library part 3, section 30.2).
+    pub(crate) fn handles(&self, first: u32) -> u8 {
+        let body = [&[0, 0, 0, 1][..], &first.to_be_bytes(), &[0, 0, 0, 16]];
+        let response = self.command(0x8001, 0x17A, &body.concat());
+        // moreData, the capability, and the count.
+        *response.get(8).expect("a list")
+    }
+
+    /// One command on a connection of its own; what the response, at most 4 KiB, has after its header.
+    fn command(&self, tag: u16, code: u32, body: &[u8]) -> Vec<u8> {
+        let total = u32::try_from(10 + body.len()).expect("a short command");
+        let head = [
+            &tag.to_be_bytes()[..],
+            &total.to_be_bytes(),
+            &code.to_be_bytes(),
+        ];
         let path = self.directory.path().join("tpm");
         let mut stream = UnixStream::connect(path).expect("swtpm listens");
+        let command = [&head.concat(), body].concat();
         stream.write_all(&command).expect("swtpm reads");
-        let mut response = [0; 10];
-        stream.read_exact(&mut response).expect("swtpm answers");
-        assert_eq!(response[6..], [0; 4], "TPM_RC_SUCCESS");
+        let mut response = vec![0; 4096];
+        let size = stream.read(&mut response).expect("swtpm answers");
+        response.truncate(size);
+        let (header, body) = response.split_at_checked(10).expect("a header");
+        assert!(header.ends_with(&[0; 4]), "TPM_RC_SUCCESS");
+        body.to_vec()
     }
 }
 

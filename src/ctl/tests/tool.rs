@@ -8,6 +8,7 @@
 mod bench;
 mod ca;
 mod machine;
+mod quarantine;
 mod software_tpm;
 
 use std::fs;
@@ -218,6 +219,7 @@ fn the_doctor_attests_and_finds_what_is_wrong() {
     let (root, issuer) = (text(&tpm.root()), text(&tpm.issuer()));
     let trust = ["--ca", &root, "--intermediates", &issuer];
     let arguments = ["doctor", "-o", "json", "--device", &address];
+    let before = [TRANSIENT, PERSISTENT].map(|first| tpm.handles(first));
     let healthy = good_json(&tool(&[arguments.as_slice(), &trust].concat()));
     for check in [
         "socket-directory",
@@ -227,6 +229,11 @@ fn the_doctor_attests_and_finds_what_is_wrong() {
         "lockout",
         "hierarchy",
         "pcr-banks",
+        "transient-objects",
+        "storage-root",
+        "svid-key-types",
+        "svid-key",
+        "certification",
     ] {
         assert_eq!(level(&healthy, check), "ok", "{healthy}");
     }
@@ -253,12 +260,17 @@ fn the_doctor_attests_and_finds_what_is_wrong() {
             .contains("untrusted_chain"),
         "{refused}"
     );
-    // Nothing of it stays in the TPM: it has room for three objects only.
+    let after = [TRANSIENT, PERSISTENT].map(|first| tpm.handles(first));
+    assert_eq!(after, before, "nothing stays in the TPM");
     for _ in 0..4 {
         let again = tool(&[arguments.as_slice(), &trust].concat());
         assert_eq!(level(&good_json(&again), "attestation"), "ok");
     }
 }
+
+/// The first handles of their kinds (TPM library part 2, section 7.2).
+const TRANSIENT: u32 = 0x8000_0000;
+const PERSISTENT: u32 = 0x8100_0000;
 
 #[test]
 fn a_password_on_the_hierarchy_is_named_and_can_be_given() {
@@ -284,6 +296,33 @@ fn a_password_on_the_hierarchy_is_named_and_can_be_given() {
     let diagnosis = good_json(&tool(&given));
     assert_eq!(level(&diagnosis, "hierarchy"), "ok");
     assert_eq!(level(&diagnosis, "attestation"), "ok");
+}
+
+#[test]
+fn svid_keys_need_the_owner_s_password_and_attestation_does_not() {
+    let tpm = SoftwareTpm::certified();
+    tpm.set_owner_password(b"secret");
+    let address = tpm.address();
+    let arguments = ["doctor", "-o", "json", "--device", &address];
+    let diagnosis = good_json(&tool(&arguments));
+    let key = finding(&diagnosis, "svid-key");
+    assert_eq!(key["level"], "warning");
+    assert!(key["remedy"].as_str().unwrap().contains("owner"), "{key}");
+    assert_eq!(level(&diagnosis, "attestation"), "ok");
+    let findings = diagnosis["findings"].as_array().unwrap();
+    assert!(
+        !findings
+            .iter()
+            .any(|finding| finding["check"] == "certification")
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "secret\n").unwrap();
+    let path = text(file.path());
+    let given = [arguments.as_slice(), &["--owner-auth-file", &path]].concat();
+    let diagnosis = good_json(&tool(&given));
+    for check in ["svid-key", "attestation", "certification"] {
+        assert_eq!(level(&diagnosis, check), "ok", "{diagnosis}");
+    }
 }
 
 #[test]
