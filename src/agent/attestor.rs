@@ -91,6 +91,10 @@ impl Plugin for Attestor {
         self.worker.prepare(Arc::clone(settings));
         Ok(())
     }
+
+    async fn retire(&self) {
+        self.worker.let_go().await;
+    }
 }
 
 impl AgentAttestor for Attestor {

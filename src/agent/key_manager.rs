@@ -42,6 +42,10 @@ impl Plugin for KeyManager {
         self.0.tell(Keeper::prepare);
         Ok(())
     }
+
+    async fn retire(&self) {
+        self.0.let_go().await;
+    }
 }
 
 impl plugin::KeyManager for KeyManager {

@@ -4,8 +4,10 @@ use std::fmt;
 use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::failure::Failure;
 
@@ -59,7 +61,20 @@ impl<S: Default + 'static> TpmThread<S> {
             })?;
         answer.await.map_err(|_gone| Failure::NoWorker)?
     }
+
+    /// Has the thread drop what it holds, so that no key stays in a TPM which frees nothing by itself. A TPM that does
+    /// not answer keeps nobody from ending.
+    pub(crate) async fn let_go(&self) {
+        let dropped = self.ask(|state| {
+            *state = S::default();
+            Ok(())
+        });
+        timeout(LETTING_GO, dropped).await.ok();
+    }
 }
+
+/// Less than the host gives a plugin to end.
+const LETTING_GO: Duration = Duration::from_millis(500);
 
 impl<S> fmt::Debug for TpmThread<S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,8 +106,8 @@ impl<C: PartialEq + Clone, T> Opened<C, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::mpsc::channel;
-    use std::time::Duration;
 
     use super::*;
 
@@ -153,6 +168,25 @@ mod tests {
         thread.tell(|_| std::panic::resume_unwind(Box::new(())));
         let lost = wait(thread.ask(|count| Ok(*count)));
         assert!(matches!(lost, Err(Failure::NoWorker)), "{lost:?}");
+    }
+
+    #[test]
+    fn what_is_held_is_let_go_of_and_a_thread_that_hangs_is_not_awaited() {
+        let thread = TpmThread::<Vec<Arc<()>>>::start(4).unwrap();
+        let (held, kept) = (Arc::new(()), Arc::new(()));
+        let given = Arc::clone(&held);
+        thread.tell(move |state| state.push(given));
+        wait(thread.let_go());
+        assert_eq!(Arc::strong_count(&held), 1);
+        let (go_on, goes_on) = channel::<()>();
+        let given = Arc::clone(&kept);
+        thread.tell(move |state| {
+            state.push(given);
+            goes_on.recv().unwrap();
+        });
+        wait(thread.let_go());
+        assert_eq!(Arc::strong_count(&kept), 2, "it did not wait");
+        go_on.send(()).unwrap();
     }
 
     #[test]

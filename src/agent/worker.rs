@@ -73,6 +73,11 @@ impl Worker {
         TpmThread::start(QUEUE).map(Self)
     }
 
+    /// Drops what is in the TPM.
+    pub(crate) async fn let_go(&self) {
+        self.0.let_go().await;
+    }
+
     /// Opens the TPM and makes the keys ahead of the first attestation. A full queue means that
     /// attestations wait, which prepare the TPM themselves.
     pub(crate) fn prepare(&self, settings: Arc<Settings>) {
