@@ -147,6 +147,23 @@ mod tests {
         }
     }
 
+    /// By hand, from TPM library part 2, section 12.2.4: any other byte makes another key.
+    #[test]
+    fn templates_are_these_bytes() {
+        let keys = SvidKeyTemplate::ALL.map(SvidKeyTemplate::public);
+        let roots = [StorageTemplate::EccP256, StorageTemplate::Rsa2048];
+        let all = keys.into_iter().chain(roots.map(StorageTemplate::public));
+        let expected = [
+            "0023000b00040472 0000 0010 0010 00030010 00000000",
+            "0023000b00040472 0000 0010 0010 00040010 00000000",
+            "0001000b00040472 0000 0010 0010 080000000000 0000",
+            "0023000b00030472 0000 000600800043 0010 00030010 00000000",
+            "0001000b00030472 0000 000600800043 0010 080000000000 0000",
+        ];
+        let encoded: Vec<_> = all.map(|public| hex::encode(public.as_bytes())).collect();
+        assert_eq!(encoded, expected.map(|bytes| bytes.replace(' ', "")));
+    }
+
     #[test]
     fn every_attribute_makes_a_storage_root() {
         let with = |hash, attributes: u32, symmetric| {

@@ -44,13 +44,26 @@ pub(crate) fn hcl(data: &[u8]) {
     }
 }
 
-/// A text as the server plugin gets it.
+/// A text as the plugins get it: each of them reads it, and the server's attestor makes something of it.
 pub(crate) fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let (values, problems) = SCHEMA.read(text);
-    let (again, problems_again) = SCHEMA.read(text);
+    let others = [
+        &server::composer_config::SCHEMA,
+        &agent::config::SCHEMA,
+        &agent::config::KEY_MANAGER_SCHEMA,
+    ];
+    for schema in others {
+        read(text, schema);
+    }
+    judged(&read(text, &SCHEMA), text);
+}
+
+/// What the keys of a plugin are, by a text.
+fn read(text: &str, schema: &Schema) -> Values {
+    let (values, problems) = schema.read(text);
+    let (again, problems_again) = schema.read(text);
     assert_eq!(problems, problems_again, "the same twice");
     assert_eq!(format!("{values:?}"), format!("{again:?}"));
     assert!(problems.is_sorted());
@@ -63,14 +76,11 @@ pub(crate) fn configuration(data: &[u8]) {
         parsed.is_ok() || !problems.is_empty(),
         "accepted, and no configuration"
     );
-    promised(&values, &SCHEMA);
+    promised(&values, schema);
     if let (Ok(object), true) = (&parsed, problems.is_empty()) {
-        object
-            .entries
-            .iter()
-            .for_each(|entry| known(entry, &SCHEMA));
+        object.entries.iter().for_each(|entry| known(entry, schema));
     }
-    judged(&values, text);
+    values
 }
 
 /// What is made of it without a file that it names: the same twice, and nothing that says everything.
@@ -303,7 +313,7 @@ fn plain_value(value: &Value) -> String {
 
 /// Texts in both syntaxes.
 pub(crate) mod seeds {
-    const TEXTS: [&str; 9] = [
+    const TEXTS: [&str; 13] = [
         "ca_path = \"/certs\"\nhash_path = \"/hashes\" # a comment\npcrs = [0, 7]\nlegacy_agents = \"deny\"\n",
         "\"ca_path\" = \"/certs\"\n\n\"challenge_timeout\" = \"1m30s\"\n\"accept_expired_ek\" = true\n\"max_streams\" = 0x10\n",
         "{\"ca_path\": \"/certs\", \"ek_profiles\": [\"p-256\"], \"max_streams\": 7, \"x\": null}",
@@ -315,6 +325,12 @@ pub(crate) mod seeds {
          command_line { forbid = [\"init=*\"] }\n}\n",
         "{\"profile\": {\"p\": {\"pcr\": {\"7\": {\"values\": [\"00000000000000000000000000000000000000000000000000000000000000aa\"]}}}}, \
          \"pcr_selectors\": [11], \"extra_selectors\": [\"model\"], \"tolerate\": []}",
+        "store = \"/var/lib/tpm-attestor/store\"\nsvid_keys = \"require\"\ntpm_clear = \"quarantine\"\n\
+         ak_change = \"accept\"\nunexpected_reset = \"refuse\"\n",
+        "{\"store\": \"postgres://u:${PASSWORD}@db/x\", \"svid_keys\": \"observe\"}",
+        "device = \"unix:/run/tpm\"\nkeys_path = \"/var/lib/keys\"\nafter_reboot = \"keep\"\ntpm_timeout = \"9s\"\n\
+         owner_auth_path = \"/etc/auth\"\n",
+        "{\"device\": \"/dev/tpmrm0\", \"keys_path\": \"/k\", \"ek\": \"L-2\", \"ak\": \"rsa\", \"legacy_servers\": \"until_seen\"}",
         "a = <<EOT\nline ${x}\nEOT\nb = <<-E\n  c\n  E\nd = \"\\u00e9\\x41\\101 ${\"e\"}\"\n",
         "a \"b\" c { d = [1, -2.5, true, [\"x\"], { e = 1 }] }\nf = { g { } }\n",
     ];
@@ -343,5 +359,23 @@ mod tests {
                 .then_some(read.policy.state.profiles.len())
         });
         assert_eq!(profiles.sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn every_schema_has_seeds_that_it_reads() {
+        let schemas = [
+            ("composer", &server::composer_config::SCHEMA, "store"),
+            ("agent", &agent::config::SCHEMA, "keys_path"),
+            ("keys", &agent::config::KEY_MANAGER_SCHEMA, "keys_path"),
+            ("server", &SCHEMA, "store"),
+        ];
+        for (name, schema, key) in schemas {
+            let read = seeds::configuration().into_iter().filter(|seed| {
+                let text = std::str::from_utf8(seed).unwrap();
+                let (values, problems) = schema.read(text);
+                problems.is_empty() && values.text(key).is_some()
+            });
+            assert!(read.count() > 0, "{name}");
+        }
     }
 }

@@ -8,18 +8,26 @@ use evidence::{
     EndorsementKey, Evidence, Hash, Offer, OfferExtension, Proof, Public, Response, Secret,
     Transcript, VERSION, limits,
 };
-use softtpm::{Generation, KeyKind, Prover};
+use softtpm::{Generation, KeyKind, Lies, Prover};
 use tpm2_protocol::TpmField;
 use tpm2_protocol::data::{TpmsAttest, TpmuAttestView};
 use verify::{EkTrust, LegacyAgents, Method, Pending, Policy, Reason, Request, begin};
 
 use crate::certificates::refused;
 use crate::der::signed_part;
-use crate::machine::{ANCHORS, Counter, NOW, PKI, TRUST_DOMAIN, policy, prover};
+use crate::exchange_keys::{
+    can_be_certified, certification, certified, keys_begun, offer_keys, sha256,
+};
+use crate::machine::{ANCHORS, Counter, NOW, PKI, TRUST_DOMAIN, give_keys, policy, prover};
 use crate::parts::Parts;
 
 /// A payload as SPIRE hands it over, or one that is well formed with any contents.
 pub(crate) fn first_message(data: &[u8]) {
+    begin_with(data);
+}
+
+/// Why it is refused, if it is.
+pub(crate) fn begin_with(data: &[u8]) -> Option<Reason> {
     let mut parts = Parts::of(data);
     let (choice, raw) = (parts.byte(), parts.byte());
     let payload = if raw & 1 == 0 {
@@ -35,10 +43,12 @@ pub(crate) fn first_message(data: &[u8]) {
             assert!(read.is_ok());
             let offer = Offer::decode(&payload).expect("it was read before");
             begun(&offer, &policy, &challenge, &pending);
+            None
         }
         Err(rejection) => {
             assert_eq!(judge().err(), Some(rejection.clone()), "the same twice");
             refused(&rejection);
+            Some(rejection.reason)
         }
     }
 }
@@ -47,8 +57,7 @@ pub(crate) fn first_message(data: &[u8]) {
 fn offer(mut parts: Parts<'_>) -> Offer {
     let shape = parts.byte();
     let mut part = || parts.next().to_vec();
-    let some = |bytes: Vec<u8>| (!bytes.is_empty()).then_some(bytes);
-    Offer {
+    let mut offer = Offer {
         ek: EndorsementKey {
             certificate: some(part()),
             public_key: some(part()),
@@ -70,10 +79,20 @@ fn offer(mut parts: Parts<'_>) -> Offer {
                 Vec::new()
             },
             ek_intermediates: (0..shape >> 5).map(|_| part()).collect(),
+            svid_keys: Vec::new(),
+            svid_parent: None,
             log_sha256: None,
             boot_id: None,
         }),
+    };
+    if let Some(extension) = &mut offer.extension {
+        offer_keys(extension, &mut parts);
     }
+    offer
+}
+
+pub(crate) fn some(bytes: Vec<u8>) -> Option<Vec<u8>> {
+    (!bytes.is_empty()).then_some(bytes)
 }
 
 /// What is true of every offer that gets a challenge.
@@ -89,7 +108,10 @@ fn begun(offer: &Offer, policy: &Policy, challenge: &[u8], pending: &Pending) {
     if let Some(extension) = challenge.extension {
         assert_eq!(extension.pcrs, policy.pcrs);
         assert!(extension.nonce.iter().any(|byte| *byte != 0));
+        let offered = offer.extension.as_ref().expect("both or none");
+        assert_eq!(extension.certify, can_be_certified(offered));
     }
+    keys_begun(offer, policy, pending);
     let ak = Public::parse(&offer.ak.public).expect("a public area");
     let needed = Attributes::FIXED_TPM | Attributes::FIXED_PARENT | Attributes::RESTRICTED;
     assert!(
@@ -121,15 +143,27 @@ fn begun(offer: &Offer, policy: &Policy, challenge: &[u8], pending: &Pending) {
 
 /// A response to the challenge: as it came, or made by somebody who knows the secret.
 pub(crate) fn last_message(data: &[u8]) {
+    finish_with(data);
+}
+
+/// Why it is refused, if it is.
+pub(crate) fn finish_with(data: &[u8]) -> Option<Reason> {
     let mut parts = Parts::of(data);
     let choice = parts.byte();
-    let machine = if choice & 3 == 3 { &*OLD } else { &*CURRENT };
+    let machine = match (choice & 3, choice & 4) {
+        (3, _) => &*OLD,
+        (_, 0) => &*CURRENT,
+        _ => &*KEYED,
+    };
     let policy = policy(3);
     let begun = begin(&machine.payload, &policy, &ANCHORS, NOW, &mut Counter(0));
     let (challenge, pending) = begun.expect("an honest machine");
     let transcript = Transcript::new(TRUST_DOMAIN, &machine.payload, &challenge);
     let secret = secret();
-    let binding = secret.quote_binding(&transcript);
+    let bindings = Bindings {
+        quote: secret.quote_binding(&transcript),
+        keys: secret.certify_binding(&transcript),
+    };
     let prove = |evidence: Vec<u8>| {
         let proof = secret.proof(&transcript, &evidence, &[]);
         let proof = Proof {
@@ -149,11 +183,12 @@ pub(crate) fn last_message(data: &[u8]) {
         }
         // A TPM that signs anything, over any values.
         _ => {
-            let document = quoted(&machine.prover, &binding, &mut parts).encode();
+            let document = quoted(&machine.prover, &bindings, choice, &mut parts).encode();
             (prove(document.clone()), Some(document))
         }
     };
     let outcome = pending.finish(&response);
+    let reason = outcome.as_ref().err().map(|rejection| rejection.reason);
     let hash = machine.prover.tpm.ek_hash();
     match (outcome, choice & 3) {
         (Ok(attested), 3) => {
@@ -164,7 +199,17 @@ pub(crate) fn last_message(data: &[u8]) {
         (Ok(attested), 2) => {
             assert_eq!(attested.ek_hash(), hash);
             let evidence = Evidence::decode(&evidence.expect("a document")).expect("a document");
-            proven(&evidence, &machine.prover, &binding);
+            proven(&evidence, &machine.prover, &bindings.quote);
+            let offer = Offer::decode(&machine.payload).expect("an honest payload");
+            certified(&offer, &evidence, &bindings.keys, &attested);
+            let keys = machine.prover.tpm.svid_keys.iter();
+            let pkix = keys.map(|key| sha256(&key.pkix()));
+            assert!(
+                pkix.eq(attested
+                    .svid_keys()
+                    .iter()
+                    .map(|key| key.spki_sha256().to_vec()))
+            );
         }
         (Ok(_), _) => panic!("nobody signed that"),
         (Err(rejection), _) => {
@@ -173,26 +218,46 @@ pub(crate) fn last_message(data: &[u8]) {
             assert!(!is_proven || rejection.reason != Reason::ProofMismatch);
         }
     }
+    reason
 }
 
-/// A quote by the AK over what the parts say. The binding is put in where an attestation structure
-/// has one of its size: nobody guesses it.
-fn quoted(prover: &Prover, binding: &[u8; 32], parts: &mut Parts<'_>) -> Evidence {
-    let quote = parts.next();
-    let quote = match Attest::parse(quote) {
-        Ok(mut attest) if attest.extra_data.len() == binding.len() => {
-            attest.extra_data = binding.to_vec();
-            attest.encode()
-        }
-        _ => quote.to_vec(),
-    };
-    let signature = prover.tpm.sign(&quote).expect("a signature").encode();
+/// What quotes and certifications of an exchange are bound to it by.
+struct Bindings {
+    quote: [u8; 32],
+    keys: [u8; 32],
+}
+
+/// A quote by the AK over what the parts say, and what they say of keys: of each, or, by the choice, of one less or a few
+/// more.
+fn quoted(prover: &Prover, bindings: &Bindings, choice: u8, parts: &mut Parts<'_>) -> Evidence {
+    let (quote, signature) = signed(prover, &bindings.quote, parts.next());
     let values = parts.next();
     let pcrs = Evidence::decode(values).map(|evidence| evidence.pcrs);
+    let count = prover.tpm.svid_keys.len() + usize::from(choice >> 4 & 3);
+    let certifications = (0..count.saturating_sub(usize::from(choice >> 3 & 1)))
+        .map(|index| certification(prover, index, &bindings.keys, parts));
     Evidence {
         quote,
         signature,
         pcrs: pcrs.unwrap_or_default(),
+        certifications: certifications.collect(),
+    }
+}
+
+/// Whatever it says, by the AK. The binding is put in where an attestation structure has one of its size: nobody guesses it.
+fn signed(prover: &Prover, binding: &[u8; 32], structure: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let bytes = bound(binding, structure);
+    let signature = prover.tpm.sign(&bytes).expect("a signature").encode();
+    (bytes, signature)
+}
+
+pub(crate) fn bound(binding: &[u8; 32], structure: &[u8]) -> Vec<u8> {
+    match Attest::parse(structure) {
+        Ok(mut attest) if attest.extra_data.len() == binding.len() => {
+            attest.extra_data = binding.to_vec();
+            attest.encode()
+        }
+        _ => structure.to_vec(),
     }
 }
 
@@ -226,23 +291,33 @@ fn secret() -> Secret {
     Secret::new(bytes)
 }
 
-struct Machine {
-    prover: Prover,
+/// A machine, and its payload.
+pub(crate) struct Machine {
+    pub(crate) prover: Prover,
     payload: Vec<u8>,
 }
 
 impl Machine {
-    fn new(generation: Generation) -> Self {
+    pub(crate) fn new(generation: Generation, keys: usize) -> Self {
         let mut prover = prover(KeyKind::Rsa2048, AkTemplate::EccP256, generation);
+        give_keys(&mut prover, keys);
         // To judge it is not the point here.
         prover.certificate = None;
+        // A storage root key that no key hangs under proves nothing.
+        let root = prover.tpm.storage_root().expect("a storage root key");
+        prover.lies = Lies::none().offer(move |offer| {
+            if let Some(extension) = &mut offer.extension {
+                extension.svid_parent = Some(root.as_bytes().to_vec());
+            }
+        });
         let payload = prover.payload().expect("a payload");
         Self { prover, payload }
     }
 }
 
-static CURRENT: LazyLock<Machine> = LazyLock::new(|| Machine::new(Generation::Current));
-static OLD: LazyLock<Machine> = LazyLock::new(|| Machine::new(Generation::First));
+static CURRENT: LazyLock<Machine> = LazyLock::new(|| Machine::new(Generation::Current, 0));
+static KEYED: LazyLock<Machine> = LazyLock::new(|| Machine::new(Generation::Current, 2));
+static OLD: LazyLock<Machine> = LazyLock::new(|| Machine::new(Generation::First, 0));
 
 /// Honest exchanges.
 pub(crate) mod seeds {
@@ -252,6 +327,7 @@ pub(crate) mod seeds {
     use softtpm::{Ak, Generation, KeyKind, SoftTpm};
 
     use super::{Machine, secret};
+    use crate::exchange_keys::{near_certifications, near_keys};
     use crate::machine::{PKI, exchanges};
     use crate::parts::part;
 
@@ -280,7 +356,10 @@ pub(crate) mod seeds {
             offer(KeyKind::Rsa2048, AkTemplate::Rsa2048, 0x02),
             offer(KeyKind::P384, AkTemplate::EccP256, 0x02),
         ];
-        raw.chain(built).chain(near_aks()).collect()
+        raw.chain(built)
+            .chain(near_aks())
+            .chain(near_keys())
+            .collect()
     }
 
     /// Offers of an enrolled EK with AKs that are none, each for one reason.
@@ -312,7 +391,7 @@ pub(crate) mod seeds {
     }
 
     pub(crate) fn last_message() -> Vec<Vec<u8>> {
-        let mut tpm = Machine::new(Generation::Current).prover.tpm;
+        let mut tpm = Machine::new(Generation::Current, 0).prover.tpm;
         let selections = [PcrSelection::new(Hash::Sha256, &[0, 4, 7])];
         let evidence = tpm.quote(&[7; 32], &selections).expect("a quote");
         let revealed = Response::Secret(secret()).encode();
@@ -323,7 +402,11 @@ pub(crate) mod seeds {
             [&[1], evidence.encode().as_slice()].concat(),
             [&[3], revealed.as_slice()].concat(),
         ];
-        honest.chain(made).chain(near_quotes(&mut tpm)).collect()
+        honest
+            .chain(made)
+            .chain(near_quotes(&mut tpm))
+            .chain(near_certifications())
+            .collect()
     }
 
     /// A quote, and some that prove less, each in one way.
@@ -335,6 +418,7 @@ pub(crate) mod seeds {
             quote: Vec::new(),
             signature: Vec::new(),
             pcrs: tpm.read_pcrs(selections),
+            certifications: Vec::new(),
         };
         let quoted = |quote: Attest, values: Evidence| {
             [

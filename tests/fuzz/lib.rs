@@ -5,9 +5,13 @@ mod boot_claims;
 mod boot_reader;
 mod certificates;
 mod configuration;
+mod database_address;
 mod der;
 mod exchange;
+mod exchange_keys;
 mod files;
+mod histories;
+mod histories_known;
 mod machine;
 mod messages;
 mod oracle;
@@ -52,8 +56,10 @@ targets! {
     certificates: certificate chain public_key;
     revocation: crl denials;
     configuration: hcl configuration;
+    database_address: database_address;
     files: pem certificate_file;
     exchange: first_message last_message;
+    histories: history;
     responses: tpm_response;
     boot: eventlog measured_boot;
 }

@@ -8,8 +8,10 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     RevokedCertParams, SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
 };
-use softtpm::{Generation, Key, KeyKind, Prover, Role, SoftTpm};
-use verify::{Anchors, CrlPolicy, EkKind, EkTrust, Entropy, LegacyAgents, Policy, StatePolicy};
+use softtpm::{Generation, Key, KeyKind, Prover, Role, SoftTpm, SvidKey};
+use verify::{
+    Anchors, CrlPolicy, EkKind, EkTrust, Entropy, LegacyAgents, Policy, StatePolicy, SvidKeys,
+};
 
 use crate::der::{element, integer};
 
@@ -193,6 +195,14 @@ pub(crate) fn policy(choice: u8) -> Policy {
         },
         pcrs: vec![(Hash::Sha256, vec![0, 4, 7])],
         state: StatePolicy::default(),
+        svid_keys: if when(32) {
+            SvidKeys::Require
+        } else {
+            SvidKeys::Observe
+        },
+        tpm_clear: verify::OnChange::default(),
+        ak_change: verify::OnChange::default(),
+        unexpected_reset: verify::OnReset::default(),
     }
 }
 
@@ -210,13 +220,20 @@ pub(crate) fn prover(ek: KeyKind, ak: AkTemplate, generation: Generation) -> Pro
 /// A payload, the challenge to it and the response: of the kinds of machine that inputs are made from.
 pub(crate) fn exchanges() -> Vec<[Vec<u8>; 3]> {
     let kinds = [
-        (KeyKind::P256, AkTemplate::EccP256, Generation::Current),
-        (KeyKind::Rsa2048, AkTemplate::Rsa2048, Generation::Current),
-        (KeyKind::P384, AkTemplate::Rsa2048, Generation::First),
+        (KeyKind::P256, AkTemplate::EccP256, Generation::Current, 0),
+        (
+            KeyKind::Rsa2048,
+            AkTemplate::Rsa2048,
+            Generation::Current,
+            0,
+        ),
+        (KeyKind::P384, AkTemplate::Rsa2048, Generation::First, 0),
+        (KeyKind::P256, AkTemplate::EccP256, Generation::Current, 2),
     ];
     let exchange = |kind| {
-        let (ek, ak, generation) = kind;
+        let (ek, ak, generation, keys) = kind;
         let mut prover = prover(ek, ak, generation);
+        give_keys(&mut prover, keys);
         let payload = prover.payload().expect("an honest payload");
         let begun = verify::begin(&payload, &policy(0), &ANCHORS, NOW, &mut Counter(0));
         let challenge = begun
@@ -228,6 +245,16 @@ pub(crate) fn exchanges() -> Vec<[Vec<u8>; 3]> {
         [payload, challenge, response]
     };
     kinds.map(exchange).to_vec()
+}
+
+/// The kinds of keys that agents have for their SVIDs, always the same ones.
+pub(crate) fn give_keys(prover: &mut Prover, count: usize) {
+    let parent = prover.tpm.storage_parent().expect("a storage root key");
+    let kinds = [KeyKind::P384, KeyKind::Rsa2048, KeyKind::P521];
+    for kind in kinds.into_iter().take(count) {
+        let key = Key::sample(Role::Other, kind).expect("a sample");
+        prover.tpm.svid_keys.push(SvidKey::new(key, parent.clone()));
+    }
 }
 
 fn pair(key: &Key) -> KeyPair {

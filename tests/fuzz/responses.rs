@@ -5,8 +5,8 @@ use std::io;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use evidence::{AkTemplate, Challenge, Hash, Hierarchy, PcrSelection};
-use tpm::{Activation, Auth, Created, Native, Tpm, Transport};
+use evidence::{AkTemplate, Algorithm, Challenge, Hash, Hierarchy, PcrSelection, SvidKeyTemplate};
+use tpm::{Activation, Auth, Created, Keyring, Native, SignatureScheme, Tpm, Transport};
 
 use crate::machine::exchanges;
 use crate::parts::Parts;
@@ -24,7 +24,7 @@ pub(crate) fn tpm_response(data: &[u8]) {
     // In the past: nothing is waited for.
     let now = Instant::now();
     let none = Auth::default();
-    match choice % 7 {
+    match choice % 12 {
         0 => drop(tpm.property(0x12C, now)),
         1 => {
             if let Ok(Some(contents)) = tpm.read_nv(0x01C0_0002, &none, now) {
@@ -62,7 +62,47 @@ pub(crate) fn tpm_response(data: &[u8]) {
                 assert!(evidence::Signature::parse(&signed.signature).is_ok());
             }
         }
-        _ => activate(&mut tpm, &none, now),
+        6 => activate(&mut tpm, &none, now),
+        7 => keys(tpm, now),
+        8 => {
+            if let Ok(signed) = tpm.certify(&AK.key, &AK.key, &[7; 32], now) {
+                assert!(evidence::Attest::parse(&signed.attest).is_ok());
+                assert!(evidence::Signature::parse(&signed.signature).is_ok());
+            }
+        }
+        9 => drop(tpm.clock(now)),
+        10 => {
+            if let Ok(context) = tpm.save_context(&AK.key, now) {
+                drop(tpm.load_context(&context, now));
+            }
+        }
+        _ => drop(tpm.supports(&AkTemplate::EccP256.public(), now)),
+    }
+}
+
+/// The SRK, a key below it, and what it signs.
+fn keys(tpm: Native, now: Instant) {
+    let Ok(mut keyring) = Keyring::open(Box::new(tpm), Auth::default(), now) else {
+        return;
+    };
+    assert!(keyring.parent().is_storage_root());
+    let Ok(made) = keyring.generate(SvidKeyTemplate::EccP256, now) else {
+        return;
+    };
+    // It is loaded under its Name, so that nothing is asked for.
+    assert!(keyring.load(&made, now).is_ok());
+    let scheme = SignatureScheme::Ecdsa(Hash::Sha256);
+    if let Ok(signature) = keyring.sign(&made, &[7; 32], scheme, now) {
+        let hash = Hash::Sha256.algorithm();
+        assert_eq!(
+            (signature.algorithm, signature.hash),
+            (Algorithm::ECDSA, hash)
+        );
+        assert!(
+            made.public
+                .subject_key()
+                .is_none_or(|key| key.point().is_some())
+        );
     }
 }
 
@@ -102,7 +142,7 @@ impl Transport for Script {
     }
 }
 
-const MOST_RESPONSES: usize = 4;
+const MOST_RESPONSES: usize = 6;
 
 static CHALLENGE: LazyLock<Challenge> = LazyLock::new(|| {
     let [_, challenge, _] = exchanges().remove(0);
@@ -126,7 +166,7 @@ static AK: LazyLock<Created> = LazyLock::new(|| {
 /// Responses of a healthy TPM.
 pub(crate) mod seeds {
     use evidence::{AkTemplate, EkTemplate, Hash, PcrSelection, Public, Writer};
-    use softtpm::{KeyKind, SoftTpm};
+    use softtpm::{Key, KeyKind, Role, SoftTpm, SvidKey};
 
     use crate::parts::part;
 
@@ -154,6 +194,11 @@ pub(crate) mod seeds {
         authorized(&[0x80, 0, 0, 0], ticket.sized(name.as_bytes()))
     }
 
+    fn of(choice: u8, responses: &[Vec<u8>]) -> Vec<u8> {
+        let parts: Vec<_> = responses.iter().map(|response| part(response)).collect();
+        [&[choice], parts.concat().as_slice()].concat()
+    }
+
     pub(crate) fn tpm_response() -> Vec<Vec<u8>> {
         let mut tpm = SoftTpm::sample(KeyKind::P256, AkTemplate::EccP256).expect("samples");
         let selections = [PcrSelection::new(Hash::Sha256, &[0, 4, 7])];
@@ -172,10 +217,6 @@ pub(crate) mod seeds {
         let values = values
             .values()
             .fold(Writer::new().u32(3), |out, value| out.sized(value));
-        let of = |choice: u8, responses: &[Vec<u8>]| {
-            let parts: Vec<_> = responses.iter().map(|response| part(response)).collect();
-            [&[choice], parts.concat().as_slice()].concat()
-        };
         vec![
             of(
                 0,
@@ -229,5 +270,78 @@ pub(crate) mod seeds {
                 ],
             ),
         ]
+        .into_iter()
+        .chain(keys())
+        .collect()
+    }
+
+    /// To what is asked with the keys of SVIDs.
+    fn keys() -> Vec<Vec<u8>> {
+        let mut tpm = SoftTpm::sample(KeyKind::P256, AkTemplate::EccP256).expect("samples");
+        let root = tpm.storage_root().expect("a storage root key");
+        let key = Key::sample(Role::Other, KeyKind::P256).expect("a sample");
+        let key = SvidKey::new(key, tpm.storage_parent().expect("a parent"));
+        let (name, root_name) = (key.name().expect("a Name"), root.name().expect("a Name"));
+        let persistent = Writer::new()
+            .sized(root.as_bytes())
+            .sized(root_name.as_bytes())
+            .sized(root_name.as_bytes());
+        let created = Writer::new()
+            .sized(&[9; 32])
+            .sized(key.public.as_bytes())
+            .sized(&[1])
+            .sized(&[2; 32])
+            .u16(0x8021)
+            .u32(0x4000_0001)
+            .sized(&[3; 32]);
+        let loaded = Writer::new().sized(name.as_bytes());
+        let signature = key.sign(&[7; 32]).expect("a signature").encode();
+        let certified = tpm.certify(&key, &[7; 32]).expect("a certification");
+        let certified = Writer::new()
+            .sized(&certified.attest)
+            .raw(&certified.signature);
+        let clock = Writer::new().u64(1).u64(2).u32(3).u32(4).u8(1);
+        let context = Writer::new().u64(1).u32(0x8000_0000).u32(0x4000_0001);
+        let handle = [0x80, 0, 0, 1];
+        vec![
+            of(
+                7,
+                &[
+                    plain(persistent),
+                    authorized(&[], created),
+                    authorized(&handle, loaded),
+                    authorized(&[], Writer::new().raw(&signature)),
+                ],
+            ),
+            of(8, &[authorized(&[], certified)]),
+            of(9, &[plain(clock)]),
+            of(
+                10,
+                &[
+                    plain(context.sized(&[5; 40])),
+                    plain(Writer::new().raw(&handle)),
+                ],
+            ),
+            of(11, &[plain(Writer::new())]),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_get_as_far_as_a_signature() {
+        let seeds = seeds::tpm_response();
+        let seed = seeds.iter().find(|seed| seed[0] == 7).unwrap();
+        let mut parts = Parts::of(&seed[1..]);
+        let responses = (0..4).map(|_| announced(parts.next())).collect();
+        let now = Instant::now();
+        let tpm = Box::new(Native::new(Script(responses)));
+        let mut keyring = Keyring::open(tpm, Auth::default(), now).unwrap();
+        let made = keyring.generate(SvidKeyTemplate::EccP256, now).unwrap();
+        let scheme = SignatureScheme::Ecdsa(Hash::Sha256);
+        keyring.sign(&made, &[7; 32], scheme, now).unwrap();
     }
 }

@@ -242,12 +242,15 @@ const PLUGINS: [&str; 8] = [
 const PROCESS_TESTS: [&str; 6] = ["test", "--no-run", "-p", "tests", "--test", "process"];
 
 /// Those of them that load a server and do not take long.
-const OF_THE_SERVER: [&str; 9] = [
+const OF_THE_SERVER: [&str; 12] = [
     "process_abuse_streams::attestations_cancelled_at_any_moment",
+    "process_composer::",
     "process_configuration::",
+    "process_continuity::",
     "process_contract::",
     "process_followed::",
     "process_grants::",
+    "process_known_machines::",
     "process_limits::",
     "process_refusals::",
     "process_replays::",

@@ -193,7 +193,7 @@ fn end_group(child: &Child) {
 }
 
 /// For a test without a mutant.
-const BASE_LIMIT: Duration = Duration::from_secs(120);
+const BASE_LIMIT: Duration = Duration::from_mins(2);
 
 /// For the tests that reach a mutant, whatever they usually take, and how many times that beside it.
 const LEAST_LIMIT: Duration = Duration::from_secs(5);
