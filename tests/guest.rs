@@ -14,9 +14,9 @@ use crate::swtpm::Swtpm;
 
 const START_TIME: Duration = Duration::from_secs(20);
 /// Ten seconds on an idle machine.
-const BOOT_TIME: Duration = Duration::from_secs(180);
-const COMMAND_TIME: Duration = Duration::from_secs(120);
-const STOP_TIME: Duration = Duration::from_secs(60);
+const BOOT_TIME: Duration = Duration::from_mins(3);
+const COMMAND_TIME: Duration = Duration::from_mins(2);
+const STOP_TIME: Duration = Duration::from_mins(1);
 /// What the initramfs ends each answer with.
 const STATUS: &str = "guest: status ";
 

@@ -17,7 +17,7 @@ struct AgentCode {
     remedy: &'static str,
 }
 
-const AGENT_CODES: [AgentCode; 6] = [
+const AGENT_CODES: [AgentCode; 15] = [
     AgentCode {
         code: "tpm_failed",
         status: "FAILED_PRECONDITION where the TPM cannot be opened, DEADLINE_EXCEEDED where it did not answer in time, else INTERNAL",
@@ -35,6 +35,60 @@ const AGENT_CODES: [AgentCode; 6] = [
         status: "INVALID_ARGUMENT",
         cause: "The server asks for a boot event log, and the agent has not offered one.",
         remedy: "No correct server does this; look for what sent it.",
+    },
+    AgentCode {
+        code: "keys_not_offered",
+        status: "INVALID_ARGUMENT",
+        cause: "The server asks for certifications of SVID keys, and the agent has offered no key.",
+        remedy: "No correct server does this; look for what sent it.",
+    },
+    AgentCode {
+        code: "svid_keys_failed",
+        status: "FAILED_PRECONDITION",
+        cause: "The attestor cannot read the directory that `keys_path` names, or a key in it, or others may write to it.",
+        remedy: "The message names the path and says what is wrong with it. Attestor and KeyManager run as the same user, who owns the directory.",
+    },
+    AgentCode {
+        code: "key_directory_failed",
+        status: "FAILED_PRECONDITION",
+        cause: "The KeyManager cannot make, read or write the directory that `keys_path` names, others may write to it, or another KeyManager uses it.",
+        remedy: "The message names the path and says what is wrong with it. Only the last part of the path is made.",
+    },
+    AgentCode {
+        code: "key_not_kept",
+        status: "INTERNAL",
+        cause: "The KeyManager made a key and could not write it down. The key that was there under that id stays in use, and on disk.",
+        remedy: "The message names the file and says why: most often the file system is full or read-only.",
+    },
+    AgentCode {
+        code: "key_id_unsuitable",
+        status: "INVALID_ARGUMENT",
+        cause: "The id of a key is too long for the name of a file.",
+        remedy: "SPIRE Agent's own ids are short; look for what sent this one.",
+    },
+    AgentCode {
+        code: "too_many_keys",
+        status: "RESOURCE_EXHAUSTED",
+        cause: "The KeyManager has 64 keys; SPIRE Agent has two.",
+        remedy: "Look for what made them. A key is removed by removing its file while the agent is stopped.",
+    },
+    AgentCode {
+        code: "key_type_unsupported",
+        status: "INVALID_ARGUMENT",
+        cause: "The TPM makes no key of that type. SPIRE Agent asks for P-256 alone.",
+        remedy: "`tpm-attestor doctor` says which types this TPM has.",
+    },
+    AgentCode {
+        code: "signature_unsupported",
+        status: "INVALID_ARGUMENT",
+        cause: "The key is of another type than the signature, or the TPM lacks the hash, or makes RSASSA-PSS with another salt: as long as the digest is what it makes.",
+        remedy: "SPIRE Agent asks for ECDSA with SHA-256 alone; look for what asked for another.",
+    },
+    AgentCode {
+        code: "tpm_busy",
+        status: "RESOURCE_EXHAUSTED",
+        cause: "More requests wait for the TPM than may: 64 of attestations, 1,024 of the KeyManager.",
+        remedy: "It passes. Where it does not, the TPM is slower than what is asked of it.",
     },
     AgentCode {
         code: "malformed_challenge",
@@ -59,9 +113,11 @@ const AGENT_CODES: [AgentCode; 6] = [
 #[test]
 fn configuration_is_documented() {
     let document = format!(
-        "{GENERATED}# Configuration\n\n{CONFIGURATION}## Server\n\n{}\n## Agent\n\n{}",
+        "{GENERATED}# Configuration\n\n{CONFIGURATION}## Server\n\n{}\n## CredentialComposer\n\n{COMPOSER}{}\n## Agent\n\n{}\n## KeyManager\n\n{KEY_MANAGER}{}",
         server::config::SCHEMA.markdown(),
-        agent::config::SCHEMA.markdown()
+        server::composer_config::SCHEMA.markdown(),
+        agent::config::SCHEMA.markdown(),
+        agent::config::KEY_MANAGER_SCHEMA.markdown()
     );
     same("docs/configuration.md", &document);
 }
@@ -184,6 +240,16 @@ check a configuration and list all that is wrong with it, with line and column. 
 again on SIGUSR1; a configuration that is refused leaves the last good one in force.
 
 The plugin blocks around these keys, and values for Helm, are in [plugin-manifest](../plugin-manifest/README.md).
+
+";
+
+const COMPOSER: &str = "\
+The same file as the server's plugin, in a `CredentialComposer` block of SPIRE Server beside the `NodeAttestor`.
+
+";
+
+const KEY_MANAGER: &str = "\
+The same file as the agent's plugin, in a `KeyManager` block of SPIRE Agent in place of its own `disk` or `memory`.
 
 ";
 

@@ -12,7 +12,7 @@ use crate::{
     server_options,
 };
 
-/// Attestation, a workload's SVIDs, rotation, restart, eviction and return, ban.
+/// Attestation, a workload's SVIDs, rotation, restart, eviction and return, ban (tpm/H09).
 fn life(version: &str) {
     let site = Site::new(version);
     let tpm = site.machine();

@@ -28,6 +28,8 @@ pub struct Model {
     pub certificates: Vec<EkCertificate>,
     /// Whether the EKs that are usually persistent are.
     pub persistent_keys: bool,
+    /// Whether a storage root key is persistent at 0x81000001, as an installer of a system leaves it.
+    pub storage_root: bool,
     /// Whether the issuer's certificate is at NV index 0x01C00100, where agents look for intermediates.
     pub issuer_in_nv: bool,
     /// Active PCR banks, comma-separated.
@@ -42,6 +44,7 @@ impl Default for Model {
         Self {
             certificates: vec![EkCertificate::Rsa2048],
             persistent_keys: true,
+            storage_root: false,
             issuer_in_nv: false,
             pcr_banks: "sha256".to_owned(),
             channel: Channel::Unix,
@@ -150,6 +153,24 @@ impl Manufacturer {
                 tool(&["evictcontrol", "-C", "o", "-c", handle]);
             }
         }
+        if model.storage_root {
+            let context = tpm.directory().join("srk.ctx").display().to_string();
+            tool(&[
+                "createprimary",
+                "-C",
+                "o",
+                "-g",
+                "sha256",
+                "-G",
+                "ecc256:aes128cfb",
+                "-a",
+                STORAGE_ROOT,
+                "-c",
+                &context,
+            ]);
+            tool(&["evictcontrol", "-C", "o", "-c", &context, "0x81000001"]);
+            tool(&["flushcontext", "-t"]);
+        }
         if has(EkCertificate::P256) {
             let certificate = self.issue_p256(tpm.directory(), &tool);
             write_nv(tpm.directory(), &tool, "0x01C0000A", &certificate);
@@ -212,6 +233,10 @@ impl Default for Manufacturer {
     }
 }
 
+/// Attributes of the storage root key of the TCG's provisioning guidance.
+const STORAGE_ROOT: &str =
+    "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt";
+
 /// Defines an NV index as a manufacturer does, readable by all, and writes it.
 fn write_nv(directory: &Path, tool: &dyn Fn(&[&str]) -> String, index: &str, content: &[u8]) {
     const ATTRIBUTES: &str = "ppwrite|writedefine|ppread|ownerread|authread|no_da|platformcreate";
@@ -222,7 +247,8 @@ fn write_nv(directory: &Path, tool: &dyn Fn(&[&str]) -> String, index: &str, con
     tool(&["nvwrite", "-C", "p", "-i", &file, index]);
 }
 
-fn der(pem: &str) -> Vec<u8> {
+/// The first certificate of a PEM text.
+pub(crate) fn der(pem: &str) -> Vec<u8> {
     let mut body = String::new();
     let lines = pem
         .lines()

@@ -7,9 +7,10 @@ use conformance::Side;
 use evidence::{Offer, encode_pem};
 use plugin::Code;
 use tempfile::TempDir;
-use tests::{EkCertificate, Manufacturer, Model, ResourceManager, Secrets};
+use tests::{EkCertificate, Manufacturer, Model, ResourceManager, Secrets, TpmSocket};
 
 use crate::process_certificates::{Authority, ORDINARY};
+use crate::process_key_machine::{IDS, data, generate, key_manager};
 use crate::process_machine::{Verifier, agent, authorities, on, watched_agent};
 use crate::process_plugin::{TRUST_DOMAIN, configure, configured, unload};
 
@@ -45,6 +46,35 @@ async fn what_it_answers_convinces_a_verifier() {
         unload(agent).await;
     }
 }
+
+/// A raw device, or a software TPM, frees nothing by itself when a connection ends.
+#[tokio::test]
+async fn neither_role_leaves_an_object_in_a_tpm_without_a_resource_manager() {
+    // No persistent EK: EK and AK are transient, and so is the storage root key.
+    let bare = Model {
+        certificates: Vec::new(),
+        ..Model::default()
+    };
+    let tpm = Manufacturer::new().make(&bare);
+    let files = TempDir::new().unwrap();
+    let text = data(tpm.socket(), &files.path().join("keys"), "");
+    for _ in 0..3 {
+        let keys = key_manager(&text).await;
+        generate(&keys, IDS[0]).await;
+        generate(&keys, IDS[1]).await;
+        unload(keys).await;
+        let agent = configured(Side::Agent, &text).await;
+        let mut exchange = agent.aid().await.unwrap();
+        exchange.payload().await.unwrap();
+        drop(exchange);
+        unload(agent).await;
+        let mut raw = TpmSocket::connect(tpm.socket()).unwrap();
+        assert_eq!(raw.handles(TRANSIENT), [0; 0]);
+    }
+}
+
+/// TPM_HT_TRANSIENT, of the first handle (part 2, section 7.2).
+const TRANSIENT: u32 = 0x8000_0000;
 
 /// TPM library part 2, section 6.5.2.
 const START_AUTH_SESSION: u32 = 0x176;

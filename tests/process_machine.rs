@@ -78,7 +78,9 @@ impl Verifier {
     pub(crate) fn decide(&self, pending: Pending, response: &[u8]) -> Result<Grant, Rejection> {
         learn(response);
         let attested = pending.finish(response)?;
-        decide(&attested, self.enrolment, &Denials::default(), &self.policy)
+        let history = verify::History::NotKept;
+        let (denials, policy) = (Denials::default(), &self.policy);
+        decide(&attested, self.enrolment, &denials, policy, &history, 0, 0)
     }
 
     /// A challenge of the first generation for the machine that made the offer, and what waits for its answer.
@@ -105,9 +107,13 @@ pub(crate) fn learn(response: &[u8]) {
         Response::Secret(secret) => Secrets::known().learn("a bare secret", secret.expose()),
         Response::Proof(proof) => {
             Secrets::known().learn("a proof", &proof.proof);
-            let quote = Evidence::decode(&proof.evidence).unwrap().quote;
-            let binding = Attest::parse(&quote).unwrap().extra_data;
-            Secrets::known().learn("a quote's binding", &binding);
+            let evidence = Evidence::decode(&proof.evidence).unwrap();
+            let binding = |attest: &[u8]| Attest::parse(attest).unwrap().extra_data;
+            Secrets::known().learn("a quote's binding", &binding(&evidence.quote));
+            for certification in &evidence.certifications {
+                let binding = binding(&certification.attest);
+                Secrets::known().learn("a certification's binding", &binding);
+            }
         }
     }
 }
@@ -152,6 +158,10 @@ fn policy(ek_trust: EkTrust) -> Policy {
         vendors: None,
         pcrs: vec![(Hash::Sha256, (0..8).collect())],
         state: verify::StatePolicy::default(),
+        svid_keys: verify::SvidKeys::default(),
+        tpm_clear: verify::OnChange::default(),
+        ak_change: verify::OnChange::default(),
+        unexpected_reset: verify::OnReset::default(),
     }
 }
 

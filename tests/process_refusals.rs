@@ -9,6 +9,7 @@ use verify::Reason;
 
 use crate::process_certificates::Authority;
 use crate::process_grants::{certified, machine};
+use crate::process_key_cases::key_cases;
 use crate::process_plugin::{
     Records, attest, configure, configured, counted, decisions, field, load, unload,
 };
@@ -56,6 +57,7 @@ async fn every_refusal_has_one_code_one_sentence_one_line_and_one_count() {
     records.trust(&Authority::new("Maker").certificate);
     let server = load(Side::Server).await;
     let mut cases = cases(&other);
+    cases.extend(key_cases());
     for Case {
         name,
         reason,
@@ -114,7 +116,7 @@ async fn every_refusal_has_one_code_one_sentence_one_line_and_one_count() {
     assert_eq!(counts, told);
 }
 
-const REFUSED_FIELDS: [&str; 10] = [
+const REFUSED_FIELDS: [&str; 11] = [
     "client_ip_unverified",
     "detail",
     "duration_ms",
@@ -124,6 +126,7 @@ const REFUSED_FIELDS: [&str; 10] = [
     "outcome",
     "reason",
     "secure_boot",
+    "svid_keys",
     "vendor",
 ];
 

@@ -2,13 +2,14 @@
 
 use conformance::{AttestExchange, Loaded, Side};
 use plugin::{Code, Status};
-use softtpm::Prover;
+use softtpm::{Lies, Prover, certifications_of};
 use verify::Reason;
 
 use crate::process_grants::machine;
 use crate::process_plugin::{
     Records, attest, challenge, configure, configured, decisions, field, load, unload, verdict,
 };
+use crate::process_store::make_key;
 
 /// One honest exchange as it travelled.
 struct Recorded {
@@ -153,4 +154,23 @@ async fn a_relay_from_another_trust_domain_is_refused() {
         .respond(&victim.answer(&payload, &asked).unwrap())
         .await;
     assert_mismatch(&verdict(&mut relay).await.unwrap_err(), "tpm/A21");
+}
+
+#[tokio::test]
+async fn a_certification_counts_for_its_own_stream_only() {
+    let records = Records::new();
+    let mut prover = machine();
+    make_key(&mut prover.tpm);
+    records.enrol(prover.tpm.ek_hash());
+    let server = configured(Side::Server, &records.enrolment("")).await;
+    let earlier = record(&server, &mut prover).await;
+    let replayed = certifications_of(&earlier.response).unwrap();
+    assert_eq!(replayed.len(), 1);
+    prover.lies = Lies::none().replayed(replayed);
+    let status = attest(&server, &mut prover).await.unwrap_err();
+    let reason = Reason::NonceMismatch.to_string();
+    assert_eq!(status.message(), reason, "tpm/G06");
+    prover.lies = Lies::none();
+    attest(&server, &mut prover).await.unwrap();
+    unload(server).await;
 }

@@ -17,6 +17,7 @@ use verify::Reason;
 
 use crate::process_certificates::{Authority, Described};
 use crate::process_grants::{certified, machine, old_machine};
+use crate::process_key_machine::{IDS, KeyMachine, generate, signs};
 use crate::process_machine::{Verifier, agent, watched_agent};
 use crate::process_plugin::{
     LIMIT, Records, TRUST_DOMAIN, attest, challenge, configured, decisions, field, text_of, unload,
@@ -85,12 +86,21 @@ async fn everything_secret_is_known_to_the_search() {
     Verifier::open().attest(&agent).await.unwrap();
     let records = Records::new();
     let server = configured(Side::Server, &records.enrolment("")).await;
+    let keyed = KeyMachine::new();
+    let (keys, attestor) = (keyed.key_manager("").await, keyed.attestor("").await);
+    let key = generate(&keys, IDS[0]).await;
+    signs(&keys, &key).await;
+    Verifier::open().attest(&attestor).await.unwrap();
+    for plugin in [keys, attestor] {
+        unload(plugin).await;
+    }
     for mut prover in [machine(), old_machine()] {
         records.enrol(prover.tpm.ek_hash());
         attest(&server, &mut prover).await.unwrap();
     }
     let kinds = Secrets::known().kinds();
     for kind in [
+        "a certification's binding",
         "a nonce",
         "a private key",
         "a proof",
@@ -98,6 +108,7 @@ async fn everything_secret_is_known_to_the_search() {
         "a session's HMAC",
         "a session's nonce",
         "a verifier's entropy",
+        "a wrapped key",
         "an activated secret",
     ] {
         assert!(kinds.contains(kind), "tpm/I11: {kind}");

@@ -1,5 +1,6 @@
 //! A TPM resource manager in front of one software TPM, with the limits of Linux's /dev/tpmrm0, that keeps a journal.
 
+use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,26 +31,20 @@ pub struct ResourceManager {
 #[derive(Debug)]
 struct Shared {
     tpm: Mutex<Upstream>,
-    journal: Mutex<Vec<Vec<u32>>>,
+    /// What a test wants to know; nothing is written down for anybody else.
+    journal: Option<Mutex<Vec<Vec<u32>>>>,
     refusals: Mutex<Vec<(u32, u32)>>,
-    clients: Mutex<Vec<UnixStream>>,
+    clients: Mutex<Vec<(usize, UnixStream)>>,
     stopped: AtomicBool,
 }
 
 impl ResourceManager {
     /// Starts one in front of the TPM behind a unix socket, as in `ResourceManager::start(swtpm.socket())`.
     pub fn start(tpm: &Path) -> Self {
-        let upstream = Upstream::connect(tpm.to_owned()).expect("the TPM answers");
         let directory = TempDir::with_prefix("tpmrm-").expect("a temporary directory");
         let socket = directory.path().join("tpmrm.sock");
         let listener = UnixListener::bind(&socket).expect("a new socket");
-        let shared = Arc::new(Shared {
-            tpm: Mutex::new(upstream),
-            journal: Mutex::default(),
-            refusals: Mutex::default(),
-            clients: Mutex::default(),
-            stopped: AtomicBool::new(false),
-        });
+        let shared = Shared::new(tpm, Some(Mutex::default())).expect("the TPM answers");
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
         Self {
@@ -59,6 +54,17 @@ impl ResourceManager {
         }
     }
 
+    /// Serves a unix socket until the process ends, and writes nothing down: for what is no test.
+    ///
+    /// # Errors
+    /// The TPM does not answer, or the socket cannot be made.
+    pub fn serve(tpm: &Path, socket: &Path) -> io::Result<()> {
+        let shared = Shared::new(tpm, None)?;
+        let listener = UnixListener::bind(socket)?;
+        accept(&listener, &shared);
+        Ok(())
+    }
+
     /// Where clients connect.
     pub fn socket(&self) -> &Path {
         &self.socket
@@ -66,12 +72,12 @@ impl ResourceManager {
 
     /// The command codes received so far, one list for each connection in the order of connecting.
     pub fn connections(&self) -> Vec<Vec<u32>> {
-        lock(&self.shared.journal).clone()
+        self.shared.journal().clone()
     }
 
     /// Empties the journal's lists; connections keep their places.
     pub fn clear(&self) {
-        lock(&self.shared.journal).iter_mut().for_each(Vec::clear);
+        self.shared.journal().iter_mut().for_each(Vec::clear);
     }
 
     /// Answers the next command with this command code with a response code, instead of asking the TPM. Several calls
@@ -82,7 +88,7 @@ impl ResourceManager {
 
     /// Closes all connections, as when a device goes away; new ones are served.
     pub fn disconnect(&self) {
-        for client in lock(&self.shared.clients).drain(..) {
+        for (_, client) in lock(&self.shared.clients).drain(..) {
             // It may have gone by itself.
             drop(client.shutdown(std::net::Shutdown::Both));
         }
@@ -103,8 +109,24 @@ impl Drop for ResourceManager {
     }
 }
 
+impl Shared {
+    fn new(tpm: &Path, journal: Option<Mutex<Vec<Vec<u32>>>>) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            tpm: Mutex::new(Upstream::connect(tpm.to_owned())?),
+            journal,
+            refusals: Mutex::default(),
+            clients: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        }))
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Vec<Vec<u32>>> {
+        lock(self.journal.as_ref().expect("a test keeps a journal"))
+    }
+}
+
 fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
-    for client in listener.incoming() {
+    for (number, client) in listener.incoming().enumerate() {
         if shared.stopped.load(Ordering::SeqCst) {
             return;
         }
@@ -112,12 +134,10 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
         let Ok(handle) = client.try_clone() else {
             return;
         };
-        lock(&shared.clients).push(handle);
-        let number = {
-            let mut journal = lock(&shared.journal);
-            journal.push(Vec::new());
-            journal.len() - 1
-        };
+        lock(&shared.clients).push((number, handle));
+        if shared.journal.is_some() {
+            shared.journal().push(Vec::new());
+        }
         let shared = Arc::clone(shared);
         thread::spawn(move || serve(client, &shared, number));
     }
@@ -127,19 +147,24 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
 fn serve(mut client: UnixStream, shared: &Shared, number: usize) {
     let mut space = Space::default();
     while let Ok(Some(command)) = read_frame(&mut client) {
-        lock(&shared.journal)[number].push(code(&command));
+        if shared.journal.is_some() {
+            shared.journal()[number].push(code(&command));
+        }
         let answer = match refusal(shared, code(&command)) {
             Some(refused) => Ok(response(refused)),
             None => space.run(&mut lock(&shared.tpm), &command),
         };
         let Ok(answer) = answer else { break };
-        let handles = lock(&shared.tpm).handles(code(&command));
-        tpm_bus::learn(Secrets::known(), &command, handles, &answer);
-        if std::io::Write::write_all(&mut client, &answer).is_err() {
+        if shared.journal.is_some() {
+            let handles = lock(&shared.tpm).handles(code(&command));
+            tpm_bus::learn(Secrets::known(), &command, handles, &answer);
+        }
+        if io::Write::write_all(&mut client, &answer).is_err() {
             break;
         }
     }
     space.flush(&mut lock(&shared.tpm));
+    lock(&shared.clients).retain(|(other, _)| *other != number);
 }
 
 fn refusal(shared: &Shared, command_code: u32) -> Option<u32> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tests::{Manufacturer, Model, Process, Spire, Swtpm, Tool, run, until};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const USER: u32 = 1000;
 
 /// The released files as images have them.

@@ -1,25 +1,12 @@
 //! The other end of an attestation in the community TPM plugin's wire format: an independent implementation in Go.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
-use std::time::Duration;
 
-use crate::process::spawn;
-use crate::spire::built;
-
-/// Longer than creating an RSA key in a software TPM takes.
-const MESSAGE_TIME: Duration = Duration::from_secs(60);
+use crate::go_peer::GoPeer;
 
 /// One attestation as an agent, or as a server, that knows nothing of our extensions; it ends on drop.
 #[derive(Debug)]
-pub struct StpPeer {
-    child: Child,
-    input: ChildStdin,
-    lines: Receiver<Vec<u8>>,
-}
+pub struct StpPeer(GoPeer);
 
 impl StpPeer {
     /// On the library that the plugin used up to its version 1.9: AKs are RSA.
@@ -42,52 +29,15 @@ impl StpPeer {
 
     /// Gives it a message: one JSON document without line breaks.
     pub fn send(&mut self, message: &[u8]) {
-        assert!(!message.contains(&b'\n'), "a message is one line");
-        // It may have ended over the message before; then receiving says so.
-        drop(self.input.write_all(&[message, b"\n"].concat()));
+        self.0.send(message);
     }
 
     /// Its next message; `None` when it has ended, as it does on what it cannot accept.
     pub fn receive(&mut self) -> Option<Vec<u8>> {
-        match self.lines.recv_timeout(MESSAGE_TIME) {
-            Ok(line) => Some(line),
-            Err(mpsc::RecvTimeoutError::Disconnected) => None,
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("no message within {MESSAGE_TIME:?}"),
-        }
+        self.0.receive()
     }
 
     fn start(library: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(built("stp/build", &[library]).join("stp-peer"));
-        command
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut child = spawn(command).expect("util-linux's setpriv is installed");
-        let input = child.stdin.take().expect("piped");
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in output.split(b'\n').map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        Self {
-            child,
-            input,
-            lines,
-        }
-    }
-}
-
-impl Drop for StpPeer {
-    fn drop(&mut self) {
-        // An error means that it has ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        Self(GoPeer::start("stp", library, "stp-peer", arguments))
     }
 }

@@ -9,6 +9,8 @@ const SESSIONS: u16 = 0x8002;
 const PASSWORD: u32 = 0x4000_0009;
 const HEADER: usize = 10;
 const ACTIVATE_CREDENTIAL: u32 = 0x147;
+const CERTIFY: u32 = 0x148;
+const CREATE: u32 = 0x153;
 const QUOTE: u32 = 0x158;
 const START_AUTH_SESSION: u32 = 0x176;
 
@@ -42,6 +44,7 @@ fn learn_from_command(secrets: &Secrets, command: &[u8], handles: usize) -> Opti
         }
     }
     match code {
+        CERTIFY => secrets.learn("a certification's binding", sized(&mut rest)?),
         QUOTE => secrets.learn("a quote's binding", sized(&mut rest)?),
         START_AUTH_SESSION => secrets.learn("a session's nonce", sized(&mut rest)?),
         _ => {}
@@ -56,6 +59,11 @@ fn learn_from_answer(secrets: &Secrets, code: u32, answer: &[u8]) -> Option<()> 
             number(&mut rest, 4)?;
             // Encrypted in a salted session, and even so in no log.
             secrets.learn("an activated secret", sized(&mut rest)?);
+        }
+        CREATE => {
+            number(&mut rest, 4)?;
+            // Encrypted, and even so in no log.
+            secrets.learn("a wrapped key", sized(&mut rest)?);
         }
         START_AUTH_SESSION => {
             number(&mut rest, 4)?;

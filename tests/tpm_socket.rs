@@ -12,7 +12,7 @@ const HEADER: usize = 10;
 /// `TPM_ST_NO_SESSIONS`
 const NO_SESSIONS: u16 = 0x8001;
 /// Longer than any command of a software TPM takes.
-const RESPONSE_TIME: Duration = Duration::from_secs(60);
+const RESPONSE_TIME: Duration = Duration::from_mins(1);
 
 /// One connection; what the TPM or resource manager keeps for it goes when it is dropped.
 #[derive(Debug)]
@@ -59,6 +59,22 @@ impl TpmSocket {
             ENDORSEMENT,
             &[&size.to_be_bytes()[..], password].concat(),
         );
+    }
+
+    /// The handles of one kind that the TPM has, from `first` on: `TPM2_GetCapability`.
+    pub fn handles(&mut self, first: u32) -> Vec<u32> {
+        /// `TPM_CAP_HANDLES`
+        const HANDLES: u32 = 1;
+        let body = [HANDLES, first, 254].map(u32::to_be_bytes).concat();
+        let answer = self
+            .transmit(&command(0x17A, &body))
+            .expect("the TPM answers");
+        assert_eq!(code(&answer), 0, "the TPM tells its handles");
+        // moreData, the capability, and a counted list.
+        let count = usize::try_from(be32(&answer, HEADER + 5)).expect("a small number");
+        (0..count)
+            .map(|index| be32(&answer, HEADER + 9 + 4 * index))
+            .collect()
     }
 
     /// Sends a command with one handle, authorised by an empty password.
