@@ -141,7 +141,7 @@ mod tests {
                 }
             }
         };
-        let answer = wait(async { tokio::time::timeout(waiting, answer).await.unwrap() });
+        let answer = wait(async { timeout(waiting, answer).await.unwrap() });
         assert_eq!(answer.unwrap(), 11);
     }
 
@@ -155,7 +155,7 @@ mod tests {
                 *count += 1;
                 Ok(())
             });
-            tokio::time::timeout(Duration::from_millis(50), asking).await
+            timeout(Duration::from_millis(50), asking).await
         });
         assert!(given_up.is_err(), "the thread is busy");
         go_on.send(()).unwrap();

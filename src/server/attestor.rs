@@ -78,7 +78,8 @@ impl Attestor {
             enrolment,
             begun_ms,
         };
-        let verdict = candidate.admit(&self.watch, decision).await;
+        // Apart, so that a stream that waits for its peer holds no room for what is done with the store after it.
+        let verdict = Box::pin(candidate.admit(&self.watch, decision)).await;
         if let Some(recorded) = recorded
             && is_trusted(&attested, enrolment, &settings.policy)
         {

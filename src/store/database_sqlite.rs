@@ -1,9 +1,9 @@
 //! The database in an SQLite file, shared by the processes of one machine.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,22 +28,34 @@ struct Connections {
 
 /// A connection that is made when it is needed, and again after an error: closing it ends whatever it was in.
 struct Lazy {
+    path: PathBuf,
     options: SqliteConnectOptions,
-    connection: Mutex<Option<SqliteConnection>>,
+    opened: Mutex<Option<Opened>>,
 }
+
+struct Opened {
+    connection: SqliteConnection,
+    file: FileId,
+}
+
+/// Which file a path leads to: its device and its number there.
+type FileId = (u64, u64);
 
 impl Sqlite {
     pub(crate) async fn open(path: &Path) -> Result<Self, DatabaseError> {
         make_file(path)?;
+        let file = file_id(path)?;
         let options = options(path);
         let mut connection = options.connect().await.map_err(DatabaseError::of_sqlite)?;
         write_ahead(&mut connection).await?;
         migrate(&mut connection).await?;
+        let opened = Opened { connection, file };
+        let read = options.clone().pragma("query_only", "on");
         let durable = options.clone().synchronous(SqliteSynchronous::Full);
         Ok(Self(Arc::new(Connections {
-            read: Lazy::new(options.clone().pragma("query_only", "on"), None),
-            write: Lazy::new(options, Some(connection)),
-            durable: Lazy::new(durable, None),
+            read: Lazy::new(path, read, None),
+            write: Lazy::new(path, options, Some(opened)),
+            durable: Lazy::new(path, durable, None),
         })))
     }
 
@@ -63,10 +75,11 @@ impl Sqlite {
 }
 
 impl Lazy {
-    fn new(options: SqliteConnectOptions, connection: Option<SqliteConnection>) -> Self {
+    fn new(path: &Path, options: SqliteConnectOptions, opened: Option<Opened>) -> Self {
         Self {
+            path: path.to_owned(),
             options,
-            connection: Mutex::new(connection),
+            opened: Mutex::new(opened),
         }
     }
 
@@ -75,24 +88,60 @@ impl Lazy {
         sql: &'static str,
         values: Vec<Value>,
     ) -> Result<Vec<Columns>, DatabaseError> {
-        let Ok(mut held) = tokio::time::timeout(QUEUE, self.connection.lock()).await else {
+        let Ok(mut held) = tokio::time::timeout(QUEUE, self.opened.lock()).await else {
             return Err(DatabaseError::too_slow("the call before", QUEUE));
         };
+        // In a file that was removed, or replaced by a backup, nobody else would find what is written.
+        let file = file_id(&self.path)?;
         // Taken out, so that it is closed unless all went well.
-        let mut connection = match held.take() {
-            Some(connection) => connection,
-            None => self
-                .options
-                .connect()
-                .await
-                .map_err(DatabaseError::of_sqlite)?,
+        let mut opened = match held.take() {
+            Some(opened) if opened.file == file => opened,
+            other => {
+                drop(other);
+                let connection = self.connect().await?;
+                Opened { connection, file }
+            }
         };
-        let rows = rows(&mut connection, sql, values)
+        let rows = rows(&mut opened.connection, sql, values)
             .await
             .map_err(DatabaseError::of_sqlite)?;
-        *held = Some(connection);
+        *held = Some(opened);
         Ok(rows)
     }
+
+    /// What was put in the place of the file since the start is looked at once more.
+    async fn connect(&self) -> Result<SqliteConnection, DatabaseError> {
+        let connected = self.options.connect().await;
+        let mut connection = connected.map_err(DatabaseError::of_sqlite)?;
+        let (found, known) = (version(&mut connection).await?, known_version());
+        if found == Some(known) {
+            return Ok(connection);
+        }
+        Err(
+            found.map_or(DatabaseError::Foreign, |found| DatabaseError::Version {
+                found,
+                known,
+            }),
+        )
+    }
+}
+
+fn file_id(path: &Path) -> Result<FileId, DatabaseError> {
+    let metadata = fs::metadata(path);
+    let metadata = metadata
+        .map_err(|error| DatabaseError::Unavailable(format!("{}: {error}", path.display())))?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// The version of the schema; `None` for a database that is not this plugin's.
+async fn version(connection: &mut SqliteConnection) -> Result<Option<i64>, DatabaseError> {
+    let application: i64 = one(connection, "PRAGMA application_id").await?;
+    let found = one(connection, "PRAGMA user_version").await?;
+    Ok((application == APPLICATION).then_some(found))
+}
+
+fn known_version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
 /// The file is only made here, and not opened where it is there: closing it would end the locks that other connections
@@ -155,7 +204,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), DatabaseError>
     if application != APPLICATION && !is_new {
         return Err(DatabaseError::Foreign);
     }
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = known_version();
     let Some(missing) = usize::try_from(found)
         .ok()
         .and_then(|found| MIGRATIONS.get(found..))
@@ -246,6 +295,67 @@ mod tests {
         for access in [Access::Read, Access::Write] {
             let wrote = file.rows(access, whole, Vec::new()).await;
             assert_eq!(wrote.is_ok(), access == Access::Write, "{access:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_put_in_the_place_of_the_file_is_looked_at() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("store.sqlite3");
+        let elsewhere = directory.path().join("elsewhere");
+        let file = Sqlite::open(&path).await.unwrap();
+        let count = async || {
+            let sql = "SELECT count(*) FROM composers";
+            let mut rows = file.rows(Access::Read, sql, Vec::new()).await?;
+            rows.remove(0).integer()
+        };
+        let write = async || {
+            let sql = "INSERT INTO composers VALUES (x'01', 1)";
+            file.rows(Access::Write, sql, Vec::new()).await.map(drop)
+        };
+        write().await.unwrap();
+        fs::rename(&path, &elsewhere).unwrap();
+        for told in [count().await.err(), write().await.err()] {
+            assert!(
+                matches!(told, Some(DatabaseError::Unavailable(_))),
+                "{told:?}"
+            );
+        }
+        assert!(!path.exists());
+        fs::rename(&elsewhere, &path).unwrap();
+        assert_eq!(count().await, Ok(1));
+
+        // A backup of before: nothing is in it. The log of the file that was there goes with that.
+        let put_back = || {
+            for log in ["store.sqlite3-wal", "store.sqlite3-shm"] {
+                fs::remove_file(directory.path().join(log)).ok();
+            }
+            fs::rename(&elsewhere, &path).unwrap();
+        };
+        made(&elsewhere, "PRAGMA user_version").await;
+        put_back();
+        assert_eq!(count().await, Ok(0));
+        write().await.unwrap();
+        assert_eq!(count().await, Ok(1));
+
+        for (statement, told) in [
+            ("PRAGMA application_id = 7", DatabaseError::Foreign),
+            (
+                "PRAGMA user_version = 7",
+                DatabaseError::Version { found: 7, known: 1 },
+            ),
+        ] {
+            made(&elsewhere, statement).await;
+            put_back();
+            assert_eq!(count().await.err(), Some(told));
+        }
+    }
+
+    /// A new database, all of which is in the file.
+    async fn made(path: &Path, statement: &'static str) {
+        let made = Sqlite::open(path).await.unwrap();
+        for sql in [statement, "PRAGMA wal_checkpoint(TRUNCATE)"] {
+            made.rows(Access::Write, sql, Vec::new()).await.unwrap();
         }
     }
 }
