@@ -5,5 +5,7 @@ NodeAttestor "tpm" {
   plugin_data {
     # The default; a machine with a TPM of its own needs no configuration at all.
     device = "@DEVICE@"
+    # With key-manager.hcl: the directory that is named there, whose keys are offered for certification.
+    # keys_path = "@KEYS_PATH@"
   }
 }

@@ -8,5 +8,8 @@ NodeAttestor "tpm" {
     # ... or if a file in this one is named like its EK's hash.
     hash_path = "@HASH_PATH@"
     # Revocation lists, a deny list, makers that count and a pin on the CAs: docs/operations.md.
+    # With credential-composer.hcl: the store that is named there, and no agent without a certified key.
+    # store     = "@STORE@"
+    # svid_keys = "require"
   }
 }

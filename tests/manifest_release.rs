@@ -65,13 +65,19 @@ fn checksums_are_those_of_the_files_and_in_all_configuration() {
     }
     for (name, files) in [
         ("server.hcl", &["tpm-attestor-server"][..]),
+        ("credential-composer.hcl", &["tpm-attestor-server"]),
         ("agent.hcl", &["tpm-attestor-agent"]),
+        ("key-manager.hcl", &["tpm-attestor-agent"]),
         (
             "values-tpm-direct.json",
             &["tpm-attestor-server", "tpm-attestor-agent"],
         ),
         (
             "values-custom-plugins.json",
+            &["tpm-attestor-server", "tpm-attestor-agent"],
+        ),
+        (
+            "values-hardware-bound-keys.json",
             &["tpm-attestor-server", "tpm-attestor-agent"],
         ),
     ] {
@@ -88,10 +94,16 @@ fn checksums_are_those_of_the_files_and_in_all_configuration() {
 fn only_what_the_operator_decides_is_left_to_fill_in() {
     for (name, left) in [
         ("manifest.toml", &[][..]),
-        ("server.hcl", &["CA_PATH", "HASH_PATH", "PLUGIN_CMD"]),
-        ("agent.hcl", &["DEVICE", "PLUGIN_CMD"]),
+        (
+            "server.hcl",
+            &["CA_PATH", "HASH_PATH", "PLUGIN_CMD", "STORE"],
+        ),
+        ("credential-composer.hcl", &["PLUGIN_CMD", "STORE"]),
+        ("agent.hcl", &["DEVICE", "KEYS_PATH", "PLUGIN_CMD"]),
+        ("key-manager.hcl", &["DEVICE", "KEYS_PATH", "PLUGIN_CMD"]),
         ("values-tpm-direct.json", &["REGISTRY"]),
         ("values-custom-plugins.json", &["REGISTRY"]),
+        ("values-hardware-bound-keys.json", &["REGISTRY"]),
     ] {
         let found: Vec<_> = placeholders(&text(name)).into_iter().collect();
         assert_eq!(found, left, "{name}");
