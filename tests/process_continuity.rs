@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conformance::{Loaded, Measured};
 use evidence::AkTemplate;
-use softtpm::{KeyKind, Prover, SoftTpm};
+use softtpm::{KeyKind, Lies, Prover, SoftTpm};
 use verify::Reason;
 
 use crate::process_plugin::{LIMIT, TRUST_DOMAIN, attest, configure, decisions, field, unload};
@@ -130,10 +130,10 @@ async fn a_copy_that_falls_behind_is_noticed_and_neither_goes_on() {
         refused(&server, &mut machine, Reason::Quarantined, case).await;
         // Who knows better says so, and what was seen then counts.
         let hash = machine.tpm.ek_hash();
-        assert!(kept.database.accept(&hash).await.unwrap(), "{case}");
+        kept.accept(&hash).await;
         attest(&server, &mut machine).await.unwrap();
         quarantined(&kept, &server, &mut copy, reason, case).await;
-        assert!(kept.database.forget(&hash).await.unwrap(), "{case}");
+        kept.forget(&hash).await;
         attest(&server, &mut copy).await.unwrap();
     }
     let log = unload(server).await;
@@ -142,6 +142,46 @@ async fn a_copy_that_falls_behind_is_noticed_and_neither_goes_on() {
         assert_eq!(told.len(), 2, "{reason}");
         assert_eq!(field(told[0], "ek_hash").len(), 64);
     }
+}
+
+/// Its SVID keys are below another primary key of the owner hierarchy, as whoever has a copy of a TPM's state can make them;
+/// clock and counters stay as they are.
+fn replace_storage_root(machine: &mut Prover) {
+    let root = SoftTpm::generate().unwrap();
+    let parent = root.storage_parent().unwrap();
+    for key in &mut machine.tpm.svid_keys {
+        *key = key.clone().under(parent.clone());
+    }
+    let root = root.storage_root().unwrap().as_bytes().to_vec();
+    machine.lies = Lies::none().offer(move |offer| {
+        offer.extension.as_mut().unwrap().svid_parent = Some(root.clone());
+    });
+}
+
+/// A copy with another storage root key that was not cleared.
+#[tokio::test]
+async fn a_copy_with_another_storage_root_key_is_no_cleared_tpm() {
+    let kept = Kept::new().await;
+    let server = kept.server("").await;
+    let mut machine = kept.keyed();
+    attest(&server, &mut machine).await.unwrap();
+    let mut copy = copy_of(&machine);
+    machine.tpm.reboot().unwrap();
+    machine.tpm.advance_clock(LONG);
+    attest(&server, &mut machine).await.unwrap();
+    replace_storage_root(&mut copy);
+    let case = "tpm/H01 another root";
+    quarantined(&kept, &server, &mut copy, Reason::CloneSuspected, case).await;
+    refused(&server, &mut machine, Reason::Quarantined, case).await;
+
+    // The machine itself may replace its root: that is told, and it goes on.
+    let hash = machine.tpm.ek_hash();
+    kept.forget(&hash).await;
+    attest(&server, &mut machine).await.expect(case);
+    replace_storage_root(&mut machine);
+    attest(&server, &mut machine).await.expect(case);
+    assert_eq!(changes(&server, 1).await, ["tpm_cleared"], "{case}");
+    unload(server).await;
 }
 
 /// A copy that runs ahead cannot be told from the machine; the machine itself gives it away then.
@@ -160,7 +200,7 @@ async fn of_a_copy_that_runs_ahead_the_machine_tells() {
     refused(&server, &mut copy, Reason::Quarantined, case).await;
     // A boot that is over does not come back, whatever the counters say.
     let hash = machine.tpm.ek_hash();
-    kept.database.forget(&hash).await.unwrap();
+    kept.forget(&hash).await;
     let boots = machine.tpm.boot_id.clone();
     attest(&server, &mut machine).await.unwrap();
     machine.tpm.reboot().unwrap();
@@ -247,7 +287,7 @@ async fn a_clear_is_told_or_waits_for_the_operator() {
     machine.tpm.clear().unwrap();
     make_key(&mut machine.tpm);
     quarantined(&kept, &server, &mut machine, Reason::TpmCleared, case).await;
-    kept.database.accept(&machine.tpm.ek_hash()).await.unwrap();
+    kept.accept(&machine.tpm.ek_hash()).await;
     attest(&server, &mut machine).await.expect(case);
     configure(&server, &kept.data("")).await;
 
@@ -289,7 +329,7 @@ async fn another_ak_is_told_or_waits_for_the_operator() {
     let (reason, case) = (Reason::AkChanged, "tpm/H04 another AK");
     quarantined(&kept, &server, &mut ecc, reason, case).await;
     refused(&server, &mut rsa, Reason::Quarantined, case).await;
-    kept.database.accept(&ecc.tpm.ek_hash()).await.unwrap();
+    kept.accept(&ecc.tpm.ek_hash()).await;
     attest(&server, &mut ecc).await.unwrap();
     assert_eq!(changes(&server, 1).await, ["ak_changed"]);
     unload(server).await;

@@ -62,6 +62,18 @@ impl Kept {
         self.database.machine(&machine.tpm.ek_hash()).await.unwrap()
     }
 
+    /// Ends the quarantine that the machine with this EK is in.
+    pub(crate) async fn accept(&self, machine: &EkHash) {
+        let stored = self.database.machine(machine).await.unwrap().unwrap();
+        let accepted = self.database.accept(machine, stored.revision).await;
+        assert!(accepted.unwrap(), "{machine} is in quarantine");
+    }
+
+    /// Removes what is known of the machine with this EK.
+    pub(crate) async fn forget(&self, machine: &EkHash) {
+        assert!(self.database.forget(machine, None).await.unwrap());
+    }
+
     /// Whether the next SVID of this machine may be for this key; it may be so once.
     pub(crate) async fn takes(&self, machine: &Prover, key: usize) -> bool {
         let digest = spki_sha256(machine, key);

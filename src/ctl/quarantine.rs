@@ -106,10 +106,9 @@ pub(crate) fn run(
                 Some(&stored),
                 "Is what was seen this machine's rightful state?",
             )?;
-            let accepted = runtime.block_on(database.accept(&ek));
-            // Between the look and the word somebody else may have ended it.
+            let accepted = runtime.block_on(database.accept(&ek, stored.revision));
             if !accepted.map_err(Failure::from)? {
-                return Err(not_in_quarantine(&ek));
+                return Err(changed(&ek));
             }
             output::write(&Done::of(&ek, What::Accepted), format, out)
         }
@@ -121,9 +120,10 @@ pub(crate) fn run(
                 stored.as_ref(),
                 "Drop everything known of this machine?",
             )?;
-            let forgotten = runtime.block_on(database.forget(&ek));
+            let revision = stored.map(|stored| stored.revision);
+            let forgotten = runtime.block_on(database.forget(&ek, revision));
             if !forgotten.map_err(Failure::from)? {
-                return Err(not_known(&ek.hex()));
+                return Err(changed(&ek));
             }
             output::write(&Done::of(&ek, What::Forgotten), format, out)
         }
@@ -157,6 +157,14 @@ async fn to_forget(
 fn not_in_quarantine(ek: &EkHash) -> Failure {
     let message = format!("{ek} is not in quarantine");
     Failure::new(Exit::Negative, "not_in_quarantine", message)
+}
+
+/// Between the look and the word a server or another operator wrote: the word was not about what is there now.
+fn changed(ek: &EkHash) -> Failure {
+    let message =
+        format!("what is known of {ek} has changed since it was looked at; nothing was done");
+    Failure::new(Exit::Negative, "machine_changed", message)
+        .hint("look at it again: `tpm-attestor quarantine show`")
 }
 
 /// Shows the machine on the terminal and asks. Where nobody can be asked, `--yes` has to say it.

@@ -6,6 +6,7 @@ use verify::{
     quarantine_of,
 };
 
+use crate::agent_id::agent_id;
 use crate::clock::now_ms;
 use crate::composer_watch::ComposerWatch;
 use crate::config::Settings;
@@ -33,12 +34,16 @@ impl Candidate<'_> {
         let Some(keeping) = &self.settings.keeping else {
             return Ok(grant);
         };
+        // First, so that nothing is written where the store fails in between.
+        let has_keys = !self.attested.svid_keys().is_empty();
+        let is_enforced = has_keys && watch.is_enforced(keeping).await?;
         let judge = |history: &History, now_ms: i64| self.judge(history, now_ms);
         let grant = self.settle(keeping, judge, decision).await?;
-        if self.attested.svid_keys().is_empty() || !watch.is_enforced(keeping).await? {
-            return Ok(grant);
-        }
-        Ok(grant.with_enforced_keys())
+        Ok(if is_enforced {
+            grant.with_enforced_keys()
+        } else {
+            grant
+        })
     }
 
     /// Judges by what is kept, and writes over it only if nobody else did meanwhile: of two servers one judges again.
@@ -116,17 +121,18 @@ impl Candidate<'_> {
         admitted.await.map_err(|error| unavailable(&error))
     }
 
-    /// Whether the machine was put into quarantine; what is known of it stays.
+    /// Whether the machine was put into quarantine; what is known of it stays, but for keys that have no SVID yet.
     async fn quarantine(
         &self,
         keeping: &Keeping,
         stored: &StoredMachine,
         quarantine: &Quarantine,
     ) -> Result<bool, Rejection> {
-        let (machine, expected) = (self.attested.ek_hash(), Some(stored.revision));
-        let (database, state) = (&keeping.database, &stored.state);
-        let replaced = database.replace(&machine, expected, state, Some(quarantine));
-        replaced.await.map_err(|error| unavailable(&error))
+        let machine = self.attested.ek_hash();
+        let agent_id = agent_id(&self.settings.policy.trust_domain, &machine);
+        let database = &keeping.database;
+        let quarantined = database.quarantine(&machine, stored, quarantine, &agent_id);
+        quarantined.await.map_err(|error| unavailable(&error))
     }
 }
 

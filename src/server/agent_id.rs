@@ -35,6 +35,11 @@ pub(crate) fn owner(id: &str, trust_domain: &str) -> Result<Owner, &'static str>
     }
 }
 
+/// The ID that the attestor gives to the agent of the machine with this EK.
+pub(crate) fn agent_id(trust_domain: &str, machine: &EkHash) -> String {
+    format!("spiffe://{trust_domain}/spire/agent/tpm/{machine}")
+}
+
 fn is_trust_domain(name: &str) -> bool {
     let is_letter = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
     !name.is_empty() && name.len() <= MAX_TRUST_DOMAIN && name.bytes().all(is_letter)

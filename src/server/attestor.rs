@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use evidence::{EkHash, limits};
 use plugin::{
@@ -21,6 +22,7 @@ use crate::composer_watch::ComposerWatch;
 use crate::config::Settings;
 use crate::decision::Decision;
 use crate::entropy::SystemEntropy;
+use crate::keeping::{UPKEEP, repeat};
 use crate::recording::Begun;
 use crate::room::Room;
 use crate::status::{instead_of_payload, instead_of_response, status};
@@ -179,6 +181,12 @@ impl Plugin for Attestor {
         settings.warn_of_overdue_lists();
         Settings::follow_files(settings, self.metrics.clone());
         ComposerWatch::look_later(settings);
+        // The composer does so too, but there may be none.
+        repeat(settings, (Duration::ZERO, UPKEEP), |settings| async move {
+            if let Some(keeping) = &settings.keeping {
+                keeping.prune().await;
+            }
+        });
         Ok(())
     }
 }
@@ -255,8 +263,6 @@ fn here<T>(work: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn run<T>(work: impl Future<Output = T>) -> T {

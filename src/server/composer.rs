@@ -10,19 +10,24 @@ use crate::agent_id::{Owner, owner};
 use crate::clock::now_ms;
 use crate::composer_config::Settings;
 use crate::composer_decision::KeyDecision;
-use crate::keeping::unavailable;
+use crate::composer_registration::Registration;
+use crate::keeping::{UPKEEP, repeat, unavailable};
 use crate::status::status;
 
 /// The CredentialComposer of the server.
 #[derive(Debug)]
 pub struct Composer {
     metrics: Metrics,
+    pub(crate) registration: Registration,
 }
 
 impl Composer {
     /// A composer that reports to `metrics`.
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics }
+        Self {
+            metrics,
+            registration: Registration::default(),
+        }
     }
 }
 
@@ -34,8 +39,12 @@ impl Plugin for Composer {
     }
 
     async fn apply(&self, settings: &Arc<Settings>) -> Result<(), Status> {
-        settings.register().await?;
-        Settings::look_after_store(settings);
+        self.registration.replace(settings).await?;
+        let registration = self.registration.clone();
+        repeat(settings, (UPKEEP, UPKEEP), move |settings| {
+            let registration = registration.clone();
+            async move { registration.renew(&settings).await }
+        });
         if !settings.enforces {
             tracing::warn!(
                 "svid_keys = \"observe\": agents get SVIDs for keys that were not certified"

@@ -1,15 +1,10 @@
 //! The settings of the CredentialComposer, made of the text that SPIRE passes on.
 
-use std::sync::{Arc, Weak};
-use std::time::Duration;
-
 use hcl::{Key, Kind, Problem, Schema};
-use plugin::{Purpose, Status};
+use plugin::Purpose;
 use policy::STORE;
 
-use crate::clock::now_ms;
-use crate::keeping::{Keeping, unavailable};
-use crate::status::status;
+use crate::keeping::Keeping;
 
 /// The keys of the CredentialComposer's `plugin_data`.
 pub const SCHEMA: Schema = Schema {
@@ -61,52 +56,4 @@ impl Settings {
             Err(problems)
         }
     }
-
-    /// Tells the attestor of the same SPIRE Server whether keys are enforced.
-    ///
-    /// # Errors
-    /// When that cannot be written.
-    pub(crate) async fn register(&self) -> Result<(), Status> {
-        let Some(Keeping { database, instance }) = &self.keeping else {
-            return Ok(());
-        };
-        let registered = if self.enforces {
-            database
-                .register_composer(instance.as_str(), now_ms())
-                .await
-        } else {
-            database.withdraw_composer(instance.as_str()).await
-        };
-        registered.map_err(|error| {
-            tracing::error!(%error, "cannot register in the store");
-            status(&unavailable(&error))
-        })
-    }
-
-    /// Keeps the registration, and the store small, until the settings are replaced.
-    pub(crate) fn look_after_store(settings: &Arc<Self>) {
-        let settings = Arc::downgrade(settings);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(UPKEEP).await;
-                let Some(settings) = Weak::upgrade(&settings) else {
-                    return;
-                };
-                settings.upkeep().await;
-            }
-        });
-    }
-
-    pub(crate) async fn upkeep(&self) {
-        // A failure has been told, and the next hour tries again.
-        self.register().await.ok();
-        if let Some(keeping) = &self.keeping
-            && let Err(error) = keeping.database.prune(now_ms()).await
-        {
-            tracing::warn!(%error, "cannot remove from the store what has expired");
-        }
-    }
 }
-
-/// How often the registration is renewed and what has expired is removed.
-const UPKEEP: Duration = Duration::from_hours(1);

@@ -18,11 +18,8 @@ impl ComposerWatch {
     /// Whether this SPIRE Server has a CredentialComposer that refuses keys that were not certified. To be asked about a
     /// machine whose keys were: a warning says what they are worth without one.
     pub(crate) async fn is_enforced(&self, keeping: &Keeping) -> Result<bool, Rejection> {
-        let (database, instance) = (&keeping.database, keeping.instance.as_str());
-        let is_there = database
-            .has_composer(instance)
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let is_there = keeping.has_composer().await;
+        let is_there = is_there.map_err(|error| unavailable(&error))?;
         if !is_there && self.may_warn(Instant::now()) {
             warn();
         }
@@ -41,14 +38,19 @@ impl ComposerWatch {
             let keeping = settings
                 .upgrade()
                 .and_then(|settings| settings.keeping.clone());
-            let Some(Keeping { database, instance }) = keeping else {
+            let Some(keeping) = keeping else {
                 return;
             };
             // That the store fails is told by the next attestation.
-            if let Ok(false) = database.has_composer(instance.as_str()).await {
+            if let Ok(false) = keeping.has_composer().await {
                 warn();
             }
         });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_warned(&self) -> bool {
+        self.warned.lock().is_ok_and(|warned| warned.is_some())
     }
 
     fn may_warn(&self, now: Instant) -> bool {

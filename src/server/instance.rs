@@ -65,5 +65,11 @@ mod tests {
         assert_eq!(words.len(), 4, "{words:?}");
         assert_eq!(words[2], parent_id().to_string());
         assert_eq!(words[1].len(), 36, "a boot id");
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(words[0], host.trim());
+        let stat = fs::read_to_string(format!("/proc/{}/stat", parent_id())).unwrap();
+        let (_, behind_name) = stat.rsplit_once(") ").unwrap();
+        let began = behind_name.split(' ').nth(22 - 3);
+        assert_eq!(Some(words[3]), began, "field 22");
     }
 }

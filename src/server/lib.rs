@@ -7,6 +7,7 @@ mod clock;
 mod composer;
 pub mod composer_config;
 mod composer_decision;
+mod composer_registration;
 mod composer_watch;
 pub mod config;
 mod decision;

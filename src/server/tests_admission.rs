@@ -1,16 +1,19 @@
 //! What is kept of a machine over several attestations of a soft TPM, by one server and by two at once.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use evidence::{AkTemplate, EkHash, SvidKeyTemplate};
-use plugin::{Metrics, Purpose};
+use plugin::{Metrics, Plugin as _, Purpose};
 use softtpm::{Generation, KeyKind, Prover, SoftTpm};
-use store::{Database, DatabaseAddress, StoredMachine};
+use store::{Database, DatabaseAddress, KeyRecords, StoredMachine};
 use verify::{Attested, Enrolment, Grant, History, Quarantine, Reason, Rejection, begin};
 
 use crate::admission::{ATTEMPTS, Candidate};
+use crate::attestor::Attestor;
 use crate::clock::now_ms;
 use crate::composer_watch::ComposerWatch;
 use crate::config::Settings;
@@ -179,7 +182,8 @@ fn a_copy_brings_its_machine_into_quarantine_until_it_is_accepted() {
                 "tpm/H08"
             );
         }
-        assert_eq!(server.keeping().database.accept(&machine).await, Ok(true));
+        let database = &server.keeping().database;
+        assert_eq!(database.accept(&machine, stored.revision).await, Ok(true));
         assert!(server.admit(&mut copy).await.is_ok());
     });
 }
@@ -232,7 +236,9 @@ fn the_selector_is_for_certified_keys_that_a_composer_of_this_server_enforces() 
     run(async {
         let place = Place::new();
         let server = Server::new(&place, "").await;
-        let Keeping { database, instance } = server.keeping();
+        let Keeping {
+            database, instance, ..
+        } = server.keeping();
         let is_certified = async |prover: &mut Prover| {
             let grant = server.admit(prover).await.unwrap();
             grant.selectors().contains(&CERTIFIED.to_owned())
@@ -255,6 +261,90 @@ fn the_selector_is_for_certified_keys_that_a_composer_of_this_server_enforces() 
         assert!(is_certified(&mut prover).await, "again");
         database.withdraw_composer(instance.as_str()).await.unwrap();
         assert!(!is_certified(&mut prover).await, "no longer");
+    });
+}
+
+#[test]
+fn nothing_is_written_where_the_composer_cannot_be_looked_for() {
+    run(async {
+        let place = Place::new();
+        let server = Server::new(&place, "").await;
+        let mut prover = prover();
+        let machine = prover.tpm.ek_hash();
+        place.sql("ALTER TABLE composers RENAME TO gone");
+        assert_eq!(
+            server.admit(&mut prover).await,
+            Err(Reason::DatabaseUnavailable)
+        );
+        assert_eq!(server.stored(&machine).await, None);
+        // Without a key nobody looks, and there is nothing to warn of.
+        prover.tpm.svid_keys.clear();
+        assert!(server.admit(&mut prover).await.is_ok());
+        assert!(server.stored(&machine).await.is_some());
+    });
+}
+
+#[test]
+fn a_warning_is_for_keys_that_nobody_enforces() {
+    run(async {
+        let place = Place::new();
+        let server = Server::new(&place, "").await;
+        let mut prover = prover();
+        let keys = mem::take(&mut prover.tpm.svid_keys);
+        server.admit(&mut prover).await.unwrap();
+        assert!(!server.watch.has_warned(), "no key");
+        prover.tpm.svid_keys = keys;
+        server.admit(&mut prover).await.unwrap();
+        assert!(server.watch.has_warned());
+    });
+}
+
+#[test]
+fn a_key_that_was_admitted_gets_no_svid_once_its_machine_is_in_quarantine() {
+    run(async {
+        let place = Place::new();
+        let server = Server::new(&place, "").await;
+        let mut prover = prover();
+        let mut copy = Prover::new(prover.tpm.clone(), "example.org");
+        prover.tpm.reboot().unwrap();
+        let spki_sha256 = server.prove(&mut prover).unwrap().svid_keys()[0].spki_sha256();
+        let database = &server.keeping().database;
+        for refused in [false, true] {
+            let grant = server.admit(&mut prover).await.unwrap();
+            if refused {
+                assert_eq!(server.admit(&mut copy).await, Err(Reason::CloneSuspected));
+            }
+            let agent_id = grant.agent_id();
+            let consumed = database.consume_key(agent_id, &spki_sha256, now_ms()).await;
+            assert_eq!(consumed, Ok(!refused));
+        }
+    });
+}
+
+#[test]
+fn an_attestor_removes_what_has_expired_without_a_composer() {
+    run(async {
+        let place = Place::new();
+        let server = Server::new(&place, "").await;
+        let keys = |agent_id, expires_ms| KeyRecords {
+            agent_id,
+            spki_sha256: &[[1; 32], [2; 32]],
+            expires_ms,
+        };
+        let database = server.keeping().database.clone();
+        database.keep_keys(&keys("gone", now_ms())).await.unwrap();
+        let live = keys("here", now_ms() + 60_000);
+        database.keep_keys(&live).await.unwrap();
+        let settings = Arc::new(server.settings);
+        let attestor = Attestor::new(Metrics::nowhere());
+        attestor.apply(&settings).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while place.sql("SELECT count(*) FROM svid_keys") != "2" {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let live = database.consume_key("here", &[1; 32], now_ms()).await;
+        assert_eq!(live, Ok(true));
     });
 }
 

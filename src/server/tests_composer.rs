@@ -10,7 +10,7 @@ use store::KeyRecords;
 use crate::clock::now_ms;
 use crate::composer::Composer;
 use crate::composer_config::Settings;
-use crate::keeping::{KEY_LIFETIME_MS, Keeping};
+use crate::keeping::{COMPOSER_LIFETIME_MS, KEY_LIFETIME_MS, Keeping};
 use crate::tests_store::{Place, run};
 
 /// Settings in force, for the composer that has them.
@@ -53,8 +53,7 @@ impl Served {
     }
 
     async fn is_registered(&self) -> bool {
-        let Keeping { database, instance } = self.keeping();
-        database.has_composer(instance.as_str()).await.unwrap()
+        self.keeping().has_composer().await.unwrap()
     }
 }
 
@@ -251,19 +250,125 @@ fn it_is_registered_while_it_enforces() {
     });
 }
 
+/// As Configure does, but for putting the settings into force.
+async fn configure(
+    composer: &Composer,
+    place: &Place,
+    text: &str,
+) -> Result<Arc<Settings>, Status> {
+    let settings = place.composer(text, Purpose::Configure).await.unwrap();
+    let settings = Arc::new(settings);
+    composer.apply(&settings).await.map(|()| settings)
+}
+
+const REQUIRES: &str = "store = STORE";
+const OBSERVES: &str = "store = STORE\nsvid_keys = \"observe\"";
+
+/// Both stores' own view.
+async fn are_registered(places: &[Place; 2]) -> [bool; 2] {
+    let mut registered = [false; 2];
+    for (registered, place) in registered.iter_mut().zip(places) {
+        let settings = place.composer(OBSERVES, Purpose::Configure).await.unwrap();
+        *registered = settings.keeping.unwrap().has_composer().await.unwrap();
+    }
+    registered
+}
+
+#[test]
+fn a_store_that_is_left_holds_no_registration() {
+    run(async {
+        let places = [Place::new(), Place::new()];
+        let composer = Composer::new(Metrics::nowhere());
+        let mut last = None;
+        for (at, text, expect) in [
+            (0, REQUIRES, [true, false]),
+            (1, OBSERVES, [false, false]),
+            (0, REQUIRES, [true, false]),
+            (1, REQUIRES, [false, true]),
+            (1, REQUIRES, [false, true]),
+            (0, OBSERVES, [false, false]),
+        ] {
+            let settings = configure(&composer, &places[at], text).await.unwrap();
+            assert_eq!(are_registered(&places).await, expect, "{at} {text}");
+            // What the last settings have not stopped doing yet.
+            if let Some(last) = last.replace(settings) {
+                composer.registration.renew(&last).await;
+            }
+            assert_eq!(
+                are_registered(&places).await,
+                expect,
+                "{at} {text}, renewed"
+            );
+        }
+    });
+}
+
+#[test]
+fn settings_that_do_not_come_into_force_leave_the_registration_where_it_was() {
+    run(async {
+        let places = [Place::new(), Place::new()];
+        let composer = Composer::new(Metrics::nowhere());
+        let kept = configure(&composer, &places[0], REQUIRES).await.unwrap();
+        let settings = places[1].composer(REQUIRES, Purpose::Configure).await;
+        places[1].damage();
+        let applied = composer.apply(&Arc::new(settings.unwrap())).await;
+        assert_eq!(applied.unwrap_err().code(), Code::Unavailable);
+        assert!(kept.keeping.as_ref().unwrap().has_composer().await.unwrap());
+    });
+}
+
+#[test]
+fn a_store_that_cannot_be_left_is_not_left() {
+    run(async {
+        let places = [Place::new(), Place::new()];
+        let composer = Composer::new(Metrics::nowhere());
+        let _kept = configure(&composer, &places[0], REQUIRES).await.unwrap();
+        places[0].damage();
+        for text in [REQUIRES, OBSERVES] {
+            let applied = configure(&composer, &places[1], text).await;
+            assert_eq!(applied.unwrap_err().code(), Code::Unavailable, "{text}");
+        }
+        let settings = places[1].composer(OBSERVES, Purpose::Configure).await;
+        let keeping = settings.unwrap().keeping.unwrap();
+        assert!(!keeping.has_composer().await.unwrap());
+    });
+}
+
+#[test]
+fn a_registration_that_is_not_renewed_counts_no_more() {
+    run(async {
+        let place = Place::new();
+        let served = Served::new(&place, OBSERVES).await;
+        let Keeping {
+            database, instance, ..
+        } = served.keeping();
+        for (ago_ms, expect) in [
+            (COMPOSER_LIFETIME_MS - 60_000, true),
+            (COMPOSER_LIFETIME_MS + 1, false),
+        ] {
+            let seen_ms = now_ms() - ago_ms;
+            let registered = database.register_composer(instance.as_str(), seen_ms);
+            registered.await.unwrap();
+            assert_eq!(served.is_registered().await, expect, "{ago_ms}");
+        }
+    });
+}
+
 #[test]
 fn upkeep_registers_anew_and_removes_what_has_expired() {
     run(async {
         let place = Place::new();
-        let served = Served::new(&place, "store = STORE").await;
-        let Keeping { database, instance } = served.keeping();
+        let served = Served::new(&place, REQUIRES).await;
+        let Keeping {
+            database, instance, ..
+        } = served.keeping();
         database
             .register_composer("gone for years", 0)
             .await
             .unwrap();
         database.withdraw_composer(instance.as_str()).await.unwrap();
-        served.settings.upkeep().await;
+        served.composer.registration.renew(&served.settings).await;
         assert!(served.is_registered().await);
-        assert!(!database.has_composer("gone for years").await.unwrap());
+        assert!(!database.has_composer("gone for years", 0).await.unwrap());
     });
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use hcl::Problem;
 use plugin::Purpose;
@@ -68,6 +69,14 @@ impl Place {
             let file = fs::OpenOptions::new().write(true).open(path).unwrap();
             file.write_all_at(&[0xa5; 136], 0).unwrap();
         }
+    }
+
+    /// What SQLite's own tool says to this.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        let mut tool = Command::new("sqlite3");
+        let said = tool.arg(self.store()).arg(sql).output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
     }
 
     fn fill(&self, text: &str) -> String {

@@ -56,7 +56,7 @@ impl Database {
     /// Machines that [`Database::quarantined`] returns at once.
     pub const PAGE: i64 = 256;
 
-    /// Days for which a composer counts that is not registered again.
+    /// Days after which [`Database::prune`] removes a composer that is not registered again.
     pub const COMPOSER_DAYS: i64 = 7;
 
     /// Connects, makes the file if it is an SQLite file that is not there, and brings the schema up to date. Several may
@@ -140,6 +140,22 @@ impl Database {
         self.did(Access::Write, sql, values).await
     }
 
+    /// Puts a machine into quarantine, if nobody has written it since it was read as `known`, and takes away what keys its
+    /// agent was to have SVIDs for; or does neither.
+    pub async fn quarantine(
+        &self,
+        ek: &EkHash,
+        known: &StoredMachine,
+        quarantine: &Quarantine,
+        agent_id: &str,
+    ) -> Result<bool, DatabaseError> {
+        let mut values = vec![bytes(ek.as_bytes())];
+        values.extend(machine_row::values(&known.state, Some(quarantine)));
+        values.extend([Value::Integer(known.revision), bytes(agent_id)]);
+        let sql = self.dialect().quarantine;
+        self.did(Access::Durable, sql, values).await
+    }
+
     /// The first machines in quarantine past `after`, at most [`Database::PAGE`], in the order of their EK hashes.
     pub async fn quarantined(
         &self,
@@ -159,16 +175,20 @@ impl Database {
         rows.into_iter().map(parse).collect()
     }
 
-    /// Ends a quarantine: what the machine showed then is its state from now on. False if it is in none.
-    pub async fn accept(&self, ek: &EkHash) -> Result<bool, DatabaseError> {
-        let values = vec![bytes(ek.as_bytes())];
+    /// Ends a quarantine: what the machine showed then is its state from now on. False if it is in none, or was written since
+    /// this revision was read.
+    pub async fn accept(&self, ek: &EkHash, revision: i64) -> Result<bool, DatabaseError> {
+        let values = vec![bytes(ek.as_bytes()), Value::Integer(revision)];
         self.did(Access::Durable, queries::ACCEPT, values).await
     }
 
-    /// Removes what is known of a machine, which may then come as a new one. False if nothing was.
-    pub async fn forget(&self, ek: &EkHash) -> Result<bool, DatabaseError> {
-        let values = vec![bytes(ek.as_bytes())];
-        self.did(Access::Durable, queries::FORGET, values).await
+    /// Removes what is known of a machine, which may then come as a new one. False if nothing was, or it was written since
+    /// this revision was read. Without one, which is for a row that cannot be read, whatever is there is removed.
+    pub async fn forget(&self, ek: &EkHash, revision: Option<i64>) -> Result<bool, DatabaseError> {
+        let mut values = vec![bytes(ek.as_bytes())];
+        values.extend(revision.map(Value::Integer));
+        let sql = revision.map_or(queries::FORGET_ANY, |_| queries::FORGET);
+        self.did(Access::Durable, sql, values).await
     }
 
     /// Writes down that a server process has a composer that consumes keys.
@@ -189,9 +209,9 @@ impl Database {
         self.rows(Access::Write, sql, values).await.map(drop)
     }
 
-    /// Whether it has, and was seen within [`Database::COMPOSER_DAYS`] before the last [`Database::prune`].
-    pub async fn has_composer(&self, instance: &str) -> Result<bool, DatabaseError> {
-        let values = vec![bytes(instance)];
+    /// Whether it has, by a registration that is no older than `since_ms`.
+    pub async fn has_composer(&self, instance: &str, since_ms: i64) -> Result<bool, DatabaseError> {
+        let values = vec![bytes(instance), Value::Integer(since_ms)];
         self.did(Access::Read, queries::COMPOSER, values).await
     }
 

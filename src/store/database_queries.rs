@@ -14,6 +14,8 @@ pub(crate) struct Dialect {
     pub(crate) admit_first: &'static str,
     /// [`UPDATE`], and with it [`Dialect::keep_keys`] by `$15` to `$17`, or neither.
     pub(crate) admit_again: &'static str,
+    /// [`UPDATE`], and with it all keys of the agent `$15` are removed, or neither.
+    pub(crate) quarantine: &'static str,
 }
 
 /// Records of one agent, live or not. Agents have two keys, and use one at once.
@@ -62,15 +64,19 @@ pub(crate) const QUARANTINED: &str = concat!(
     " FROM machines WHERE quarantine_reason IS NOT NULL AND ek_hash > $1 ORDER BY ek_hash LIMIT $2"
 );
 
-/// Makes what was observed the state.
+/// Makes what was observed the state, if the revision is `$2`.
 pub(crate) const ACCEPT: &str = "UPDATE machines SET revision = revision + 1, ak = observed_ak, \
      storage_root = observed_storage_root, clock = observed_clock, boot_ids = observed_boot_ids, \
      seen_ms = observed_ms, quarantine_reason = NULL, quarantined_ms = NULL, observed_ak = NULL, \
      observed_storage_root = NULL, observed_clock = NULL, observed_boot_ids = NULL, observed_ms = NULL \
-     WHERE ek_hash = $1 AND quarantine_reason IS NOT NULL RETURNING revision";
+     WHERE ek_hash = $1 AND revision = $2 AND quarantine_reason IS NOT NULL RETURNING revision";
+
+/// Removes a machine whose revision is `$2`.
+pub(crate) const FORGET: &str =
+    "DELETE FROM machines WHERE ek_hash = $1 AND revision = $2 RETURNING revision";
 
 /// Removes a machine.
-pub(crate) const FORGET: &str = "DELETE FROM machines WHERE ek_hash = $1 RETURNING revision";
+pub(crate) const FORGET_ANY: &str = "DELETE FROM machines WHERE ek_hash = $1 RETURNING revision";
 
 /// Instance, now.
 pub(crate) const REGISTER_COMPOSER: &str = "INSERT INTO composers (instance, seen_ms) VALUES ($1, $2) \
@@ -79,8 +85,9 @@ pub(crate) const REGISTER_COMPOSER: &str = "INSERT INTO composers (instance, see
 /// Instance.
 pub(crate) const WITHDRAW_COMPOSER: &str = "DELETE FROM composers WHERE instance = $1";
 
-/// Instance.
-pub(crate) const COMPOSER: &str = "SELECT seen_ms FROM composers WHERE instance = $1";
+/// Instance, since when it must have been seen.
+pub(crate) const COMPOSER: &str =
+    "SELECT seen_ms FROM composers WHERE instance = $1 AND seen_ms >= $2";
 
 /// Now.
 pub(crate) const PRUNE_KEYS: &str = "DELETE FROM svid_keys WHERE expires_ms <= $1";
@@ -124,6 +131,11 @@ pub(crate) const SQLITE: Dialect = Dialect {
         "; ",
         sqlite_keep!("$15", "$16", "$17", "changes() = 1"),
         "; COMMIT"
+    ),
+    quarantine: concat!(
+        "BEGIN IMMEDIATE; ",
+        update!(),
+        "; DELETE FROM svid_keys WHERE agent_id = $15 AND changes() = 1; COMMIT"
     ),
 };
 
@@ -180,5 +192,11 @@ pub(crate) const POSTGRES: Dialect = Dialect {
         "), ",
         postgres_keep!("$15", "$16", "$17", "EXISTS (SELECT 1 FROM moved)"),
         " SELECT revision FROM moved"
+    ),
+    quarantine: concat!(
+        "WITH moved AS (",
+        update!(),
+        "), taken AS (DELETE FROM svid_keys WHERE agent_id = $15 AND EXISTS (SELECT 1 FROM moved)) \
+         SELECT revision FROM moved"
     ),
 };

@@ -115,8 +115,10 @@ impl Pair<'_> {
             return Ok(Order::After);
         };
         let other_root = self.has_another_root();
-        let goes_on = if other_root {
-            self.check_leap(known, shown)
+        let goes_on = if other_root && shown.clock <= self.passed_ms() {
+            Ok(())
+        } else if other_root {
+            follows(known, shown).and_then(|()| self.check_leap(known, shown))
         } else {
             follows(known, shown)
         };
@@ -144,11 +146,18 @@ impl Pair<'_> {
         matches!(roots, (Some(known), Some(proved)) if known != proved)
     }
 
-    /// A clear sets the clock to zero, and another storage root key without one leaves it as it is: either way it shows no
-    /// more time than has passed. It does where a copy was cleared, and then the original comes back.
-    fn check_leap(&self, before: ClockInfo, after: ClockInfo) -> Result<(), Rejection> {
+    /// The most that a TPM's clock can have counted since the state that is known. A clear sets the clock to zero, so that
+    /// with another storage root key a clock up to this may be that of a clear, whatever the counters say. Above it the key
+    /// was replaced and nothing cleared: whoever has a copy of a TPM's state makes as many primary keys as they like.
+    fn passed_ms(&self) -> u64 {
         let passed = milliseconds(self.shown.seen_ms.saturating_sub(self.state.seen_ms));
-        let passed = by_fast_clock(passed).saturating_add(milliseconds(LONGEST_EXCHANGE_MS));
+        by_fast_clock(passed).saturating_add(milliseconds(LONGEST_EXCHANGE_MS))
+    }
+
+    /// A clock that goes on counts no more than the time that has passed. It does where a copy was cleared, and then the
+    /// original comes back with its own storage root key.
+    fn check_leap(&self, before: ClockInfo, after: ClockInfo) -> Result<(), Rejection> {
+        let passed = self.passed_ms();
         if after.clock > before.clock.saturating_add(passed) {
             let detail = "the storage root key is another one, and the clock is ahead of time";
             return Err(Rejection::because(Reason::CloneSuspected, detail));

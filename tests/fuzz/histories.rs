@@ -112,13 +112,7 @@ impl Case<'_> {
             return;
         };
         assert!(!pair.is_of_an_old_boot(), "a boot that was over came back");
-        if pair.has_another_root() {
-            let passed = i128::from(self.now_ms) - i128::from(pair.known.seen_ms);
-            let most = passed.max(0) + passed.max(0) / 3 + EXCHANGE_MS;
-            assert!(i128::from(shown.clock) <= i128::from(known.clock) + most);
-        } else {
-            assert!(follows(known, shown), "{known:?} became {shown:?}");
-        }
+        assert!(pair.counts_on(known, shown), "{known:?} became {shown:?}");
     }
 
     fn refused(&self, rejection: &Rejection) {
@@ -182,9 +176,8 @@ impl Case<'_> {
                 pair.has_another_root() && policy.tpm_clear == OnChange::Quarantine
             }
             Reason::CloneSuspected | Reason::ClockRegressed => {
-                let behind = |(known, shown)| !follows(known, shown);
-                let is_behind = pair.clocks().is_some_and(behind);
-                is_behind || pair.has_another_root() || pair.is_of_an_old_boot()
+                let behind = |(known, shown)| !pair.counts_on(known, shown);
+                pair.clocks().is_some_and(behind) || pair.is_of_an_old_boot()
             }
             _ => false,
         }
@@ -205,6 +198,18 @@ impl Pair<'_> {
     fn has_another_root(&self) -> bool {
         let roots = (&self.known.storage_root, &self.shown.storage_root);
         roots.0.is_some() && roots.1.is_some() && roots.0 != roots.1
+    }
+
+    /// With another storage root key the clock began again, or it goes on as with the same one and no faster than time does.
+    fn counts_on(&self, known: ClockInfo, shown: ClockInfo) -> bool {
+        if !self.has_another_root() {
+            return follows(known, shown);
+        }
+        let [then, now] = [self.known, self.shown].map(|state| i128::from(state.seen_ms));
+        let passed = (now - then).max(0);
+        let most = passed + passed / 3 + EXCHANGE_MS;
+        let [before, after] = [known, shown].map(|info| i128::from(info.clock));
+        after <= most || follows(known, shown) && after - before <= most
     }
 
     fn has_another_ak(&self) -> bool {

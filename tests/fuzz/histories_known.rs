@@ -237,6 +237,7 @@ pub(crate) mod seeds {
         let state =
             |choice: u8, clock: &[u8], counts: [u8; 2]| [&[choice], clock, &counts].concat();
         let earlier = state(0, &[2, 0xFF, 0x00], [0, 0]);
+        let earlier_root = state(4, &[2, 0xFF, 0x00], [0, 0]);
         let honest = (0..6).map(|machine| known(machine, 0, 3, &earlier));
         let kept = (0..3).map(|kind| known(0, 0, kind, &earlier));
         let cases = [
@@ -247,9 +248,12 @@ pub(crate) mod seeds {
             // Another AK, another storage root key and none, each by both policies.
             known(0, 0, 3, &state(1, &[0], [0, 0])),
             known(0, 4, 3, &state(1, &[0], [0, 0])),
-            known(0, 0, 3, &state(4, &minute, [1, 0])),
-            known(0, 2, 3, &state(4, &minute, [1, 0])),
+            known(4, 0, 3, &state(4, &minute, [1, 0])),
+            known(4, 2, 3, &state(4, &minute, [1, 0])),
             known(0, 0, 3, &state(2, &[0], [0, 0])),
+            // Another storage root key, where the clock did not begin again: counters that fell, and such as go on.
+            known(0, 0, 3, &state(4, &minute, [1, 0])),
+            known(0, 2, 3, &earlier_root),
             // Another storage root key and a clock far ahead, as where a copy was cleared and the original comes back.
             known(0, 0, 3, &state(4, &[3, 0xFC, 0, 0, 0], [1, 0])),
             // Reset within a boot, by both policies.

@@ -1,8 +1,9 @@
 //! Machines in quarantine, in an SQLite file as a server would have left it.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use evidence::{ClockInfo, EkHash, Name};
 use serde_json::{Value, json};
@@ -239,7 +240,7 @@ fn on_a_terminal_the_operator_is_asked() {
         // The pause: what is typed before the terminal is ready is lost.
         let script =
             format!("(sleep 1; echo {answer}; sleep 1) | script -qc '{command}' /dev/null");
-        let mut shell = std::process::Command::new("sh");
+        let mut shell = Command::new("sh");
         String::from_utf8(succeed(shell.args(["-c", &script]))).unwrap()
     };
     let said = on_a_terminal("no");
@@ -253,6 +254,68 @@ fn on_a_terminal_the_operator_is_asked() {
     let said = on_a_terminal("y");
     assert!(said.contains("is out of quarantine"), "{said}");
     assert_eq!(store.machine(&ek(1)).unwrap().quarantine, None);
+}
+
+/// Who answers about what was shown does not answer about what has come since.
+#[test]
+fn a_word_about_what_has_changed_since_does_nothing() {
+    for command in ["accept", "forget"] {
+        let store = Store::new();
+        store.keep(&ek(1), &state(7), Some(&cloned()));
+        let shown = store.machine(&ek(1)).unwrap();
+        let tool = env!("CARGO_BIN_EXE_tpm-attestor");
+        let (hash, address) = (ek(1).hex(), store.address());
+        let command_line = format!("{tool} quarantine {command} {hash} --store {address}");
+        let mut terminal = Command::new("script")
+            .args(["-qec", &command_line, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let mut output = terminal.stdout.take().unwrap();
+        let mut until = |end: &str| {
+            let mut byte = [0];
+            while !said.ends_with(end) && output.read(&mut byte).unwrap() == 1 {
+                said.push(char::from(byte[0]));
+            }
+            said.clone()
+        };
+        assert!(until("[y/N] ").ends_with("[y/N] "), "{command}");
+        let other = Quarantine {
+            observed: state(4),
+            ..cloned()
+        };
+        let (machine, known) = (ek(1), state(7));
+        let written = store
+            .database
+            .replace(&machine, Some(shown.revision), &known, Some(&other));
+        assert!(store.runtime.block_on(written).unwrap());
+        let mut input = terminal.stdin.take().unwrap();
+        input.write_all(b"y\n").unwrap();
+        let said = until("\0");
+        assert_eq!(terminal.wait().unwrap().code(), Some(1), "{said}");
+        assert!(
+            said.contains("has changed since it was looked at"),
+            "{said}"
+        );
+        let kept = store.machine(&ek(1)).unwrap().quarantine;
+        assert_eq!(kept, Some(other), "{command}");
+    }
+}
+
+#[test]
+fn a_machine_that_cannot_be_read_can_be_forgotten() {
+    let store = Store::new();
+    store.keep(&ek(1), &state(7), Some(&cloned()));
+    let damage = "UPDATE machines SET ak = x'00'";
+    succeed(Command::new("sqlite3").args([store.address().as_str(), damage]));
+    let hash = ek(1).hex();
+    let refused = store.refused(&["accept", &hash, "--yes"]);
+    assert_eq!(refused, (Some(3), "database_damaged".to_owned()));
+    let forgotten = good_json(&store.run(&["forget", &hash, "--yes"]));
+    assert_eq!(forgotten["done"], "forgotten");
+    assert_eq!(store.machine(&ek(1)), None);
 }
 
 #[test]

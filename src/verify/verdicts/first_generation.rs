@@ -3,8 +3,9 @@
 use evidence::{AkTemplate, Algorithm, Attested, Hash, Name, Response};
 use softtpm::{Key, KeyKind, Lies, Role, SoftTpm};
 
-use super::{Counter, grant, old_agent, policy, prover};
-use crate::{Anchors, LegacyAgents, Policy, Reason, begin};
+use super::histories::Server;
+use super::{Counter, grant, machine, old_agent, policy, prover};
+use crate::{Anchors, LegacyAgents, OnChange, Policy, Reason, begin};
 
 fn old(lies: Lies) -> Result<crate::Grant, Reason> {
     let mut agent = old_agent(SoftTpm::first_generation(KeyKind::Rsa2048).unwrap());
@@ -131,7 +132,31 @@ fn an_old_agent_answers_with_a_secret_and_nothing_else() {
 
 #[test]
 fn the_creation_of_a_current_agent_is_for_old_servers_only() {
-    let mut agent = prover(super::machine());
+    let mut agent = prover(machine());
     agent.lies = Lies::none().offer(|offer| offer.ak.creation = None);
     assert!(grant(&mut agent, &policy()).is_ok());
+}
+
+#[test]
+fn an_old_agent_is_known_by_its_ak_and_may_be_replaced() {
+    let mut server = Server::new();
+    let mut tpm = SoftTpm::first_generation(KeyKind::P256).unwrap();
+    for _ in 0..2 {
+        let grant = server.judge(&mut old_agent(tpm.clone())).unwrap();
+        assert!(grant.changes().is_empty());
+    }
+    let state = server.state().clone();
+    assert_eq!((&state.clock, &state.storage_root), (&None, &None));
+    assert_eq!(state.ak, tpm.ak.name().unwrap());
+    assert!(state.boot_ids.is_empty());
+    let mut new = machine();
+    assert_eq!(new.ek_hash(), tpm.ek_hash());
+    let told = Ok(vec![Reason::AkChanged]);
+    assert_eq!(server.attest(&mut new), told);
+    assert!(server.state().clock.is_some());
+    server.keep(state, None);
+    server.policy.ak_change = OnChange::Quarantine;
+    tpm.ak = machine().ak;
+    let refused = server.judge(&mut old_agent(tpm.clone())).unwrap_err();
+    assert_eq!(refused, Reason::AkChanged);
 }

@@ -1,24 +1,24 @@
 //! Machines that attest again and again to a server that keeps their state (group H).
 
 use evidence::{AkTemplate, SvidKeyTemplate};
-use softtpm::{Ak, Generation, KeyKind, Lies, Prover, SoftTpm};
+use softtpm::{Ak, Lies, Prover, SoftTpm};
 
 use super::certifications::with_keys;
-use super::{Counter, machine, policy, prover};
+use super::{Counter, machine, old_agent, policy, prover};
 use crate::{
     Anchors, Attested, Denials, EkTrust, Enrolment, Grant, History, MachineState, OnChange,
     OnReset, Policy, Quarantine, Reason, Rejection, begin, decide, quarantine_of,
 };
 
 /// A server that keeps the state of one machine, and a clock.
-struct Server {
-    policy: Policy,
+pub(super) struct Server {
+    pub(super) policy: Policy,
     history: History,
     now_ms: i64,
 }
 
 impl Server {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             policy: policy(),
             history: History::New,
@@ -34,14 +34,14 @@ impl Server {
     }
 
     /// An attestation from its challenge to its decision, half an hour after the one before; the changes that are told.
-    fn attest(&mut self, tpm: &mut SoftTpm) -> Result<Vec<Reason>, Reason> {
+    pub(super) fn attest(&mut self, tpm: &mut SoftTpm) -> Result<Vec<Reason>, Reason> {
         let mut agent = prover(tpm.clone());
         let outcome = self.judge(&mut agent);
         *tpm = agent.tpm;
         outcome.map(|grant| grant.changes().to_vec())
     }
 
-    fn judge(&mut self, agent: &mut Prover) -> Result<Grant, Reason> {
+    pub(super) fn judge(&mut self, agent: &mut Prover) -> Result<Grant, Reason> {
         self.now_ms += 1_800_000;
         let begun_ms = self.now_ms;
         let attested = self.prove(agent).map_err(|rejection| rejection.reason)?;
@@ -78,11 +78,11 @@ impl Server {
         outcome
     }
 
-    fn keep(&mut self, state: MachineState, quarantine: Option<Quarantine>) {
+    pub(super) fn keep(&mut self, state: MachineState, quarantine: Option<Quarantine>) {
         self.history = History::Known { state, quarantine };
     }
 
-    fn state(&self) -> &MachineState {
+    pub(super) fn state(&self) -> &MachineState {
         match &self.history {
             History::Known { state, .. } => state,
             other => panic!("{other:?}"),
@@ -360,16 +360,42 @@ fn a_cleared_copy_is_found_out_by_the_original() {
     );
 }
 
-#[test]
-fn another_storage_root_key_without_a_clear_is_told_as_one() {
-    let mut tpm = with_keys();
-    let mut server = Server::knowing(&mut tpm);
+/// Its SVID keys are below another primary key of the owner hierarchy from now on, and nothing else has changed.
+fn replace_storage_root(tpm: &mut SoftTpm) {
     let clock = tpm.clock;
     tpm.clear().unwrap();
     tpm.clock = clock;
     tpm.make_svid_key(SvidKeyTemplate::EccP256).unwrap();
+}
+
+#[test]
+fn another_storage_root_key_without_a_clear_is_told_as_one() {
+    let mut tpm = with_keys();
+    let mut server = Server::knowing(&mut tpm);
+    replace_storage_root(&mut tpm);
     tpm.advance_clock(1_800_000);
     assert_eq!(server.attest(&mut tpm), Ok(vec![Reason::TpmCleared]));
+}
+
+/// Whoever has a copy of a TPM's state makes primary keys as they like, but no clock and no counters.
+#[test]
+fn a_copy_with_another_storage_root_key_is_no_cleared_tpm() {
+    for (reboots, reason) in [
+        (true, Reason::CloneSuspected),
+        (false, Reason::ClockRegressed),
+    ] {
+        let mut tpm = with_keys();
+        let mut server = Server::knowing(&mut tpm);
+        let mut copy = tpm.clone();
+        if reboots {
+            tpm.reboot().unwrap();
+        }
+        tpm.advance_clock(60_000);
+        assert_eq!(server.attest(&mut tpm), Ok(Vec::new()));
+        replace_storage_root(&mut copy);
+        assert_eq!(server.attest(&mut copy), Err(reason), "tpm/H01");
+        assert_eq!(server.attest(&mut tpm), Err(Reason::Quarantined), "tpm/H01");
+    }
 }
 
 #[test]
@@ -428,18 +454,12 @@ fn all_that_has_changed_is_told() {
     assert_eq!(server.attest(&mut tpm), Ok(told));
 }
 
-fn old(tpm: &SoftTpm) -> Prover {
-    let mut agent = prover(tpm.clone());
-    agent.generation = Generation::First;
-    agent
-}
-
 #[test]
 fn who_gave_a_quote_does_not_come_without() {
     let mut tpm = machine();
     let mut server = Server::knowing(&mut tpm);
     let kept = server.state().clone();
-    let refused = server.judge(&mut old(&tpm)).unwrap_err();
+    let refused = server.judge(&mut old_agent(tpm.clone())).unwrap_err();
     assert_eq!(refused, Reason::Downgrade);
     assert_eq!(
         server.quarantine(),
@@ -448,30 +468,6 @@ fn who_gave_a_quote_does_not_come_without() {
     );
     assert_eq!(*server.state(), kept);
     assert_eq!(server.attest(&mut tpm), Ok(Vec::new()));
-}
-
-#[test]
-fn an_old_agent_is_known_by_its_ak_and_may_be_replaced() {
-    let mut server = Server::new();
-    let mut tpm = SoftTpm::first_generation(KeyKind::P256).unwrap();
-    for _ in 0..2 {
-        let grant = server.judge(&mut old(&tpm)).unwrap();
-        assert!(grant.changes().is_empty());
-    }
-    let state = server.state().clone();
-    assert_eq!((&state.clock, &state.storage_root), (&None, &None));
-    assert_eq!(state.ak, tpm.ak.name().unwrap());
-    assert!(state.boot_ids.is_empty());
-    let mut new = machine();
-    assert_eq!(new.ek_hash(), tpm.ek_hash());
-    let told = Ok(vec![Reason::AkChanged]);
-    assert_eq!(server.attest(&mut new), told);
-    assert!(server.state().clock.is_some());
-    server.keep(state, None);
-    server.policy.ak_change = OnChange::Quarantine;
-    tpm.ak = machine().ak;
-    let refused = server.judge(&mut old(&tpm)).unwrap_err();
-    assert_eq!(refused, Reason::AkChanged);
 }
 
 /// TOCTOU: what was found before a refusal is not kept (CVE-2022-3500).

@@ -228,24 +228,54 @@ fn the_last_boots_are_remembered_in_their_order() {
 }
 
 #[test]
-fn another_root_goes_with_a_clock_that_is_not_ahead_of_time() {
+fn another_root_goes_with_a_clock_of_a_clear_or_with_one_that_goes_on() {
     const SLACK: u64 = 600_000;
     let known = state((5, 3, HOUR, true), 1, "a", SEEN);
-    let cleared = |clock, passed| {
-        let shown = state((0, 0, clock, true), 2, "a", SEEN + passed);
-        let judged = judge(&known, &shown, SEEN + 50_000);
-        judged
+    let (told, copy, back) = (
+        Ok(vec![Reason::TpmCleared]),
+        Err(Reason::CloneSuspected),
+        Err(Reason::ClockRegressed),
+    );
+    let cases: [(Shown, i64, Result<Vec<Reason>, Reason>); 19] = [
+        // A clear: the clock began again, and the counters say nothing.
+        ((0, 0, 0, true), 60_000, told.clone()),
+        ((0, 0, 80_000 + SLACK, true), 60_000, told.clone()),
+        ((0, 0, 80_000 + SLACK + 1, true), 60_000, copy.clone()),
+        ((0, 0, HOUR, true), 60_000, copy.clone()),
+        ((9, 9, 80_000 + SLACK, true), 60_000, told.clone()),
+        // A server's clock that was set back makes no time pass.
+        ((0, 0, SLACK, true), -60_000, told.clone()),
+        ((0, 0, SLACK + 1, true), -60_000, copy.clone()),
+        // No clear: counters and clock go on as they do with the same root.
+        ((5, 3, HOUR, true), 60_000, told.clone()),
+        ((5, 3, HOUR - 1, true), 60_000, back.clone()),
+        ((5, 2, HOUR, true), 60_000, copy.clone()),
+        ((4, 9, HOUR, true), 60_000, copy.clone()),
+        ((6, 0, HOUR, true), 60_000, told.clone()),
+        ((6, 0, HOUR - 1, true), 60_000, back),
+        ((6, 0, HOUR - 1, false), 60_000, told.clone()),
+        // And no faster than time goes by.
+        ((5, 3, HOUR + 80_000 + SLACK, true), 60_000, told.clone()),
+        (
+            (5, 3, HOUR + 80_000 + SLACK + 1, true),
+            60_000,
+            copy.clone(),
+        ),
+        (
+            (6, 0, HOUR + 80_000 + SLACK + 1, true),
+            60_000,
+            copy.clone(),
+        ),
+        ((5, 3, HOUR + SLACK, true), -60_000, told),
+        ((5, 3, HOUR + SLACK + 1, true), -60_000, copy),
+    ];
+    for (clock, passed, expect) in cases {
+        let shown = state(clock, 2, "b", SEEN + passed);
+        let judged = judge(&known, &shown, SEEN + 50_000)
             .map(|continuity| continuity.changes)
-            .map_err(|rejection| rejection.reason)
-    };
-    let (told, copy) = (Ok(vec![Reason::TpmCleared]), Err(Reason::CloneSuspected));
-    assert_eq!(cleared(0, 60_000), told);
-    assert_eq!(cleared(HOUR, 60_000), told);
-    assert_eq!(cleared(HOUR + 80_000 + SLACK, 60_000), told);
-    assert_eq!(cleared(HOUR + 80_000 + SLACK + 1, 60_000), copy);
-    // A server's clock that was set back makes no time pass.
-    assert_eq!(cleared(HOUR + SLACK, -60_000), told);
-    assert_eq!(cleared(HOUR + SLACK + 1, -60_000), copy);
+            .map_err(|rejection| rejection.reason);
+        assert_eq!(judged, expect, "{clock:?} {passed}");
+    }
 }
 
 #[test]
@@ -485,12 +515,14 @@ proptest! {
         prop_assert!(outcome.is_ok(), "afterwards {outcome:?}");
     }
 
-    /// A copy of any state that a machine was in, whatever the copy has done since but for a clear.
+    /// A copy of any state that a machine was in, whatever the copy has done since but for a clear, and whatever primary
+    /// keys it has made.
     #[test]
     fn a_copy_that_is_behind_is_refused(
         (mut machine, events) in life(LONG, 20),
         taken in 0..20usize,
         apart in prop::collection::vec(event(LONG), 0..6),
+        other_root in any::<bool>(),
     ) {
         let mut known = MachineState { seen_ms: SEEN, ..machine.shows() };
         let mut copy = machine.clone();
@@ -509,6 +541,9 @@ proptest! {
         for event in apart.iter().filter(|event| !is_root(event)) {
             copy.happens(event);
         }
+        if other_root {
+            copy.root = 9;
+        }
         let (clock, shown) = (known.clock.unwrap(), copy.shows());
         let now = shown.clock.unwrap();
         let counters = |clock: ClockInfo| (clock.reset_count, clock.restart_count);
@@ -516,8 +551,10 @@ proptest! {
         let is_behind = counters(now) < counters(clock) || now.clock + lost < clock.clock;
         let begun_ms = machine.now_ms.max(copy.now_ms) + 10_000;
         let exchange = Exchange { begun_ms, shown: Some(shown) };
+        let passed = u64::try_from(begun_ms + 900 - known.seen_ms).unwrap();
+        let may_be_cleared = other_root && now.clock <= passed + passed / 3 + 600_000;
         let outcome = decide(&mut known, exchange, begun_ms + 900);
-        if is_behind {
+        if is_behind && !may_be_cleared {
             let reason = outcome.unwrap_err().reason;
             prop_assert!(reason.quarantines(), "{reason}");
         }

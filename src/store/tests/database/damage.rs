@@ -55,10 +55,10 @@ pub(crate) async fn is_told(
             );
         }
         if damage.starts_with("observed") {
-            let accepted = database.accept(&ek).await;
+            let accepted = database.accept(&ek, state(1).seen_ms).await;
             assert!(accepted.as_ref().is_err_and(is_damaged), "{damage}");
         }
-        assert!(database.forget(&ek).await.unwrap(), "{damage}");
+        assert!(database.forget(&ek, None).await.unwrap(), "{damage}");
     }
     run("DROP TABLE svid_keys".into()).await;
     let consumed = database.consume_key("agent", &[0; 32], 0).await;

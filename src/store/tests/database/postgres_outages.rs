@@ -22,7 +22,7 @@ async fn fails_in_time(database: &Database, when: &str) {
     let outcomes = tokio::join!(
         database.admit(&first, None, &state, &records),
         database.machine(&second),
-        database.accept(&third)
+        database.accept(&third, 1)
     );
     assert!(begun.elapsed() < IN_TIME, "{when}: {:?}", begun.elapsed());
     let told = [outcomes.0.err(), outcomes.1.err(), outcomes.2.err()];

@@ -126,20 +126,29 @@ async fn identifiers_are_bytes(database: &Database) {
     for (number, agent) in (0..).zip(agents) {
         assert!(!consume(database, agent, number + 1).await, "{agent}");
         assert!(consume(database, agent, number).await, "{agent}");
-        assert!(database.has_composer(agent).await.unwrap(), "{agent}");
+        assert!(database.has_composer(agent, NOW).await.unwrap(), "{agent}");
         database.withdraw_composer(agent).await.unwrap();
-        assert!(!database.has_composer(agent).await.unwrap(), "{agent}");
+        assert!(!database.has_composer(agent, NOW).await.unwrap(), "{agent}");
     }
 }
 
 async fn composers_come_and_go(database: &Database) {
-    let has = async |instance| database.has_composer(instance).await.unwrap();
+    let has = async |instance| database.has_composer(instance, 0).await.unwrap();
     let week = Database::COMPOSER_DAYS * 24 * 60 * 60 * 1000;
     assert!(!has("one").await);
     for instance in ["one", "two"] {
         database.register_composer(instance, NOW).await.unwrap();
     }
     database.register_composer("two", NOW + 1).await.unwrap();
+    for (instance, since_ms, expect) in [
+        ("one", NOW, true),
+        ("one", NOW + 1, false),
+        ("two", NOW + 1, true),
+        ("two", NOW + 2, false),
+    ] {
+        let found = database.has_composer(instance, since_ms).await.unwrap();
+        assert_eq!(found, expect, "{instance}, since {since_ms}");
+    }
     database.prune(NOW + week).await.unwrap();
     assert!(has("one").await && has("two").await);
     database.prune(NOW + week + 1).await.unwrap();

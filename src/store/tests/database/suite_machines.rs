@@ -18,6 +18,7 @@ pub(crate) async fn every_rule(database: &Database) {
     keys_are_kept_with_the_state_or_not_at_all(database).await;
     no_update_is_lost(database).await;
     a_quarantine_lasts_until_it_is_accepted(database).await;
+    a_quarantine_takes_the_agent_s_keys_with_it(database).await;
     a_forgotten_machine_is_a_new_one(database).await;
     quarantines_are_listed_in_pages(database).await;
     a_call_that_is_dropped_is_whole(database).await;
@@ -171,10 +172,11 @@ async fn no_update_is_lost(database: &Database) {
 
 async fn a_quarantine_lasts_until_it_is_accepted(database: &Database) {
     let ek = ek(104);
-    assert!(!database.accept(&ek).await.unwrap(), "is not known");
+    assert!(!database.accept(&ek, NOW).await.unwrap(), "is not known");
     assert!(database.replace(&ek, None, &state(1), None).await.unwrap());
-    assert!(!database.accept(&ek).await.unwrap(), "is in none");
     let before = stored(database, 104).await;
+    let accepted = database.accept(&ek, before.revision).await;
+    assert!(!accepted.unwrap(), "is in none");
     let quarantine = quarantine(Reason::CloneSuspected);
     let revision = Some(before.revision);
     let wrote = database
@@ -185,26 +187,79 @@ async fn a_quarantine_lasts_until_it_is_accepted(database: &Database) {
     assert_eq!(held.quarantine.as_ref(), Some(&quarantine));
     assert_eq!(held.state, before.state);
     let other = crate::machines::ek(1_000_104);
-    assert!(!database.accept(&other).await.unwrap(), "another one");
-    assert!(database.accept(&ek).await.unwrap());
+    for (ek, revision, why) in [
+        (other, held.revision, "another one"),
+        (ek, before.revision, "was written since"),
+        (ek, held.revision + 1, "was never so"),
+    ] {
+        let accepted = database.accept(&ek, revision).await;
+        assert!(!accepted.unwrap(), "{why}");
+    }
+    assert_eq!(stored(database, 104).await, held);
+    assert!(database.accept(&ek, held.revision).await.unwrap());
     let after = stored(database, 104).await;
     assert_eq!((after.state, after.quarantine), (quarantine.observed, None));
     assert!(after.revision > held.revision);
-    assert!(!database.accept(&ek).await.unwrap(), "is over");
+    let again = database.accept(&ek, after.revision).await;
+    assert!(!again.unwrap(), "is over");
     let stale = database
         .replace(&ek, Some(held.revision), &state(1), None)
         .await;
     assert!(!stale.unwrap(), "who read before it was accepted");
 }
 
+async fn a_quarantine_takes_the_agent_s_keys_with_it(database: &Database) {
+    let ek = ek(106);
+    let keys = [key(1), key(2)];
+    let (its, other) = (records("held", &keys), records("beside it", &keys));
+    database.keep_keys(&other).await.unwrap();
+    assert!(database.admit(&ek, None, &state(1), &its).await.unwrap());
+    let known = stored(database, 106).await;
+    let quarantine = quarantine(Reason::CloneSuspected);
+    let consume = async |agent, number| {
+        let consumed = database.consume_key(agent, &key(number), NOW).await;
+        consumed.unwrap()
+    };
+    for off in [-1, 1] {
+        let stale = StoredMachine {
+            revision: known.revision + off,
+            ..known.clone()
+        };
+        let wrote = database.quarantine(&ek, &stale, &quarantine, "held").await;
+        assert!(!wrote.unwrap(), "{off}");
+    }
+    assert_eq!(stored(database, 106).await, known);
+    assert!(consume("held", 1).await, "who was too late takes none");
+    let wrote = database.quarantine(&ek, &known, &quarantine, "held").await;
+    assert!(wrote.unwrap());
+    let held = stored(database, 106).await;
+    assert_eq!(
+        (held.state, held.quarantine),
+        (known.state, Some(quarantine))
+    );
+    assert!(held.revision > known.revision);
+    assert!(!consume("held", 2).await, "taken away");
+    assert!(consume("beside it", 2).await, "another agent's");
+    assert!(database.forget(&ek, None).await.unwrap());
+}
+
 async fn a_forgotten_machine_is_a_new_one(database: &Database) {
     let ek = ek(105);
-    assert!(!database.forget(&ek).await.unwrap(), "is not known");
+    for revision in [None, Some(NOW)] {
+        let forgotten = database.forget(&ek, revision).await;
+        assert!(!forgotten.unwrap(), "is not known");
+    }
     assert!(database.replace(&ek, None, &state(1), None).await.unwrap());
     let before = stored(database, 105).await;
-    assert!(database.forget(&ek).await.unwrap());
+    for off in [-1, 1] {
+        let forgotten = database.forget(&ek, Some(before.revision + off)).await;
+        assert!(!forgotten.unwrap(), "{off}");
+    }
+    assert_eq!(stored(database, 105).await, before);
+    let revision = Some(before.revision);
+    assert!(database.forget(&ek, revision).await.unwrap());
     assert_eq!(database.machine(&ek).await.unwrap(), None);
-    assert!(!database.forget(&ek).await.unwrap(), "is gone");
+    assert!(!database.forget(&ek, revision).await.unwrap(), "is gone");
     let mut later = state(2);
     later.seen_ms += 1;
     assert!(database.replace(&ek, None, &later, None).await.unwrap());
@@ -262,7 +317,7 @@ async fn quarantines_are_listed_in_pages(database: &Database) {
         "a full page"
     );
     for number in first..=last + 1 {
-        database.forget(&ek(number)).await.unwrap();
+        database.forget(&ek(number), None).await.unwrap();
     }
     assert_eq!(database.quarantined(None).await.unwrap(), []);
 }
