@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use conformance::Loaded;
 use evidence::{EkHash, Hash, Offer};
 use plugin::proto::key_manager::PublicKey;
 use plugin::{AgentAttributes, Code, KeyType, Status};
+use serde_json::Value;
 use tests::{Model, Secrets};
 use tokio::task::JoinSet;
 
-use crate::process_key_machine::{IDS, KeyMachine, SHA256, generate, list, named, signs, try_sign};
+use crate::process_key_machine::{
+    IDS, KeyMachine, SHA256, files, generate, list, named, signs, try_sign,
+};
 use crate::process_machine::Verifier;
-use crate::process_plugin::{challenge, decisions, unload, verdict};
-use crate::process_store::{Kept, now_ms};
+use crate::process_plugin::{challenge, decisions, field, unload, verdict};
+use crate::process_store::{Kept, now_ms, told};
 
 /// `TPM2_Create`, `TPM2_CreatePrimary`, `TPM2_Certify`, `TPM2_Load`, `TPM2_Sign` (TPM library part 2, section 6.5.2).
 const CREATE: u32 = 0x153;
@@ -258,10 +262,87 @@ async fn a_directory_that_cannot_be_read_is_not_taken_for_an_empty_one() {
     let granted = attested(&attestor, &server).await.unwrap();
     assert!(takes(&kept, &granted, &key).await);
     let log = unload(attestor).await;
-    let damaged = crate::process_store::told(&log, "warn", "key_damaged");
+    let damaged = told(&log, "warn", "key_damaged");
     assert_eq!(damaged.len(), 1);
     unload(keys).await;
     unload(server).await;
+}
+
+/// The file of a key gets a private area that no TPM loads.
+fn damage_private(file: &Path) {
+    let mut key: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let mut private = key["private"].as_str().unwrap().to_owned();
+    let middle = private.len() / 2;
+    let is_a = private.as_bytes()[middle] == b'A';
+    let other = if is_a { "B" } else { "A" };
+    private.replace_range(middle..=middle, other);
+    key["private"] = private.into();
+    fs::write(file, key.to_string()).unwrap();
+}
+
+/// Nobody is shown a key of before a reboot, and nobody would put it out of the way but the KeyManager, when it looks.
+#[tokio::test]
+async fn a_damaged_key_of_before_a_reboot_fails_no_attestation() {
+    let mut machine = KeyMachine::new();
+    let kept = Kept::new().await;
+    let server = kept.server("svid_keys = \"require\"").await;
+    let (keys, attestor) = (machine.key_manager("").await, machine.attestor("").await);
+    enrolled(&kept, &attestor).await;
+    let old = [generate(&keys, IDS[0]).await, generate(&keys, IDS[1]).await];
+    let granted = attested(&attestor, &server).await.unwrap();
+    for key in &old {
+        assert!(takes(&kept, &granted, key).await);
+    }
+    for plugin in [keys, attestor] {
+        unload(plugin).await;
+    }
+    damage_private(&machine.file(IDS[1]));
+    machine.tpm.restart();
+    let (keys, attestor) = (machine.key_manager("").await, machine.attestor("").await);
+    assert!(list(&keys).await.is_empty());
+    let aside = format!("{}.json.damaged", IDS[1]);
+    assert_eq!(files(&machine.keys()), [format!("{}.json", IDS[0]), aside]);
+    let new = generate(&keys, IDS[0]).await;
+    let granted = attested(&attestor, &server).await.unwrap();
+    assert!(takes(&kept, &granted, &new).await);
+    assert!(!takes(&kept, &granted, &old[1]).await);
+    let log = unload(keys).await;
+    assert_eq!(told(&log, "error", "key_damaged").len(), 1);
+    for plugin in [attestor, server] {
+        unload(plugin).await;
+    }
+    machine.leaves_nothing_in_the_tpm();
+}
+
+/// The KeyManager has the key in the TPM, and does not look at its file again.
+#[tokio::test]
+async fn a_key_file_that_is_damaged_while_in_use_fails_one_attestation() {
+    let machine = KeyMachine::new();
+    let kept = Kept::new().await;
+    let server = kept.server("svid_keys = \"require\"").await;
+    let (keys, attestor) = (machine.key_manager("").await, machine.attestor("").await);
+    enrolled(&kept, &attestor).await;
+    let (sound, lost) = (generate(&keys, IDS[0]).await, generate(&keys, IDS[1]).await);
+    damage_private(&machine.file(IDS[1]));
+    let status = attested(&attestor, &server).await.unwrap_err();
+    assert!(status.message().starts_with("tpm_failed: "), "{status}");
+    for _ in 0..2 {
+        let granted = attested(&attestor, &server).await.unwrap();
+        assert!(takes(&kept, &granted, &sound).await);
+        assert!(!takes(&kept, &granted, &lost).await);
+    }
+    // SPIRE makes the next one in its place.
+    let next = generate(&keys, IDS[1]).await;
+    let granted = attested(&attestor, &server).await.unwrap();
+    assert!(takes(&kept, &granted, &next).await);
+    let log = unload(attestor).await;
+    let damaged = told(&log, "warn", "key_damaged");
+    assert_eq!(damaged.len(), 1, "once");
+    assert_eq!(field(damaged[0], "key_id"), IDS[1]);
+    for plugin in [keys, server] {
+        unload(plugin).await;
+    }
+    machine.leaves_nothing_in_the_tpm();
 }
 
 /// A server that wants keys certified that nobody offered is none of ours.

@@ -265,11 +265,10 @@ fn standing(
     is_current: bool,
     deadline: Instant,
 ) -> Result<Standing, tpm::Error> {
-    if !is_current && is_below_root(ring, file) {
-        return Ok(Standing::BeforeReboot);
-    }
+    // Whatever its age: the attestor offers what is in the directory, and one key that cannot be loaded fails them all.
     match ring.load(&file.key, deadline) {
-        Ok(()) => Ok(Standing::Good),
+        Ok(()) if is_current => Ok(Standing::Good),
+        Ok(()) => Ok(Standing::BeforeReboot),
         Err(tpm::Error::ForeignKey) if is_below_root(ring, file) => Ok(Standing::Damaged),
         Err(tpm::Error::ForeignKey) => Ok(Standing::OfAnotherTpm),
         Err(error) => Err(error),

@@ -19,6 +19,8 @@ mod tests_certification;
 #[cfg(test)]
 mod tests_keeper;
 #[cfg(test)]
+mod tests_key_properties;
+#[cfg(test)]
 mod tests_keys;
 #[cfg(test)]
 mod tests_log;

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use evidence::{
-    Attest, Attested, Capability, Credential, EkProfile, Evidence, Hash, Hierarchy, OfferExtension,
-    PcrSelection, Public, Response, Secret, Signature, SignatureValue, Transcript,
+    Attest, Attested, Capability, Credential, EkProfile, Evidence, Hash, Hierarchy, Name,
+    OfferExtension, PcrSelection, Public, Response, Secret, Signature, SignatureValue, Transcript,
 };
 use plugin::{Code, Purpose, Status};
 use tests::{EkCertificate, Manufacturer, Model, Swtpm};
 
 use crate::config::Settings;
 use crate::failure::Failure;
-use crate::svid_keys;
-use crate::tests_keeper::{CREATE, CREATE_PRIMARY, IDS, Site, deadline, generate};
+use crate::svid_keys::{self, Unloadable};
+use crate::tests_keeper::{CREATE, CREATE_PRIMARY, IDS, Site, damage_private, deadline, generate};
 use crate::tests_log::logged;
 use crate::worker::{Introduction, Question, QuoteWanted, Worker};
 
@@ -236,6 +236,10 @@ fn what_is_no_key_of_this_tpm_is_not_offered_and_what_is_unreadable_is_an_error(
     assert_eq!(status.code(), Code::Internal);
     let message = "tpm_failed: the key was made by another TPM, or before this one was cleared";
     assert!(status.message().starts_with(message), "{status}");
+    // It fails one attestation, and is let be after that.
+    let introduction = attesting.introduce().unwrap();
+    assert_eq!(extension(&introduction).svid_keys.len(), 1);
+    attesting.certifies(&introduction);
     fs::write(site.file(IDS[1]), theirs).unwrap();
     attesting.certifies(&attesting.introduce().unwrap());
 
@@ -245,6 +249,88 @@ fn what_is_no_key_of_this_tpm_is_not_offered_and_what_is_unreadable_is_an_error(
     assert_eq!(status.code(), Code::FailedPrecondition);
     let message = "svid_keys_failed: unable to read the keys to certify: ";
     assert!(status.message().starts_with(message), "{status}");
+}
+
+/// Certification is of all keys or of none: which of them fails is found out, whichever place it has.
+#[test]
+fn a_key_that_the_tpm_does_not_load_fails_one_attestation_and_no_other() {
+    for certificate in [EkCertificate::Rsa2048, EkCertificate::P256] {
+        let tpm = made(certificate);
+        let site = Site::new(&tpm);
+        let attesting = Attesting::new(&site);
+        let mut keeper = site.keeper("");
+        let keys = IDS.map(|id| generate(&mut keeper, id));
+        for (id, other) in [(0, 1), (1, 0)] {
+            let sound = fs::read(site.file(IDS[id])).unwrap();
+            damage_private(&site.file(IDS[id]));
+            let introduction = attesting.introduce().unwrap();
+            assert_eq!(introduction.svid_keys.len(), 2);
+            for _ in 0..2 {
+                let failed = attesting.answer(&introduction).unwrap_err();
+                let foreign = matches!(failed, Failure::Tpm(tpm::Error::ForeignKey));
+                assert!(foreign, "{failed:?}");
+            }
+            let introduction = attesting.introduce().unwrap();
+            let [offered] = introduction.svid_keys.as_slice() else {
+                panic!("one key")
+            };
+            let spki = offered.public.subject_key().unwrap().spki();
+            assert_eq!(spki, keys[other].pkix);
+            attesting.certifies(&introduction);
+            // The same Name, and the private area that belongs to it.
+            fs::write(site.file(IDS[id]), sound).unwrap();
+            let introduction = attesting.introduce().unwrap();
+            assert_eq!(introduction.svid_keys.len(), 2);
+            attesting.certifies(&introduction);
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_is_told_once_and_is_of_one_storage_root_key() {
+    let tpm = made(EkCertificate::Rsa2048);
+    let site = Site::new(&tpm);
+    let mut keeper = site.keeper("");
+    for id in IDS {
+        generate(&mut keeper, id);
+    }
+    damage_private(&site.file(IDS[1]));
+    let device = format!("unix:{}", site.manager.socket().display());
+    let opened = tpm::open(&device, deadline()).unwrap();
+    let mut attestor = tpm::Attestor::open(opened, tpm::Options::default(), deadline()).unwrap();
+    let parent = attestor.storage_root(deadline()).unwrap().name().unwrap();
+    let files = || svid_keys::read(&site.keys()).unwrap();
+    let wrapped: Vec<_> = files().into_iter().map(|file| file.key).collect();
+    let mut unloadable = Unloadable::default();
+    let ids = |unloadable: &mut Unloadable, parent| {
+        let left = unloadable.leave_out(parent, files());
+        let mut ids: Vec<_> = left.into_iter().map(|file| file.id).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(&mut unloadable, Some(&parent)), IDS);
+    for _ in 0..2 {
+        unloadable.find(&mut attestor, &wrapped, &[7; 32], deadline());
+        assert_eq!(unloadable.len(), 1);
+    }
+    let other = Name::from_bytes(&[0, 0x0B, 1]);
+    for another in [None, Some(&other)] {
+        assert_eq!(ids(&mut unloadable, another), IDS);
+    }
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let action = || assert_eq!(ids(&mut unloadable, Some(&parent)), IDS[..1]);
+        told.extend(logged(action));
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in ["WARN", "key_damaged", "key_id=\"agent-svid-B\""] {
+        assert!(told[0].contains(part), "{told:?}");
+    }
+    unloadable.forget_all_but(&files());
+    assert_eq!(unloadable.len(), 1);
+    fs::remove_file(site.file(IDS[1])).unwrap();
+    unloadable.forget_all_but(&files());
+    assert_eq!(unloadable.len(), 0);
 }
 
 #[test]

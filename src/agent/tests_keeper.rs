@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use evidence::Hash;
 use plugin::{Code, HashAlgorithm, KeyType, PublicKey, Purpose, SignerOptions, Status};
 use tempfile::TempDir;
@@ -79,6 +81,15 @@ pub(crate) fn generate(keeper: &mut Keeper, id: &str) -> PublicKey {
     keeper
         .generate(id.to_owned(), KeyType::EcP256, deadline())
         .unwrap()
+}
+
+/// Makes the file of a key one that the TPM does not load: a bit of its private area is another one.
+pub(crate) fn damage_private(path: &Path) {
+    let mut file: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let mut private = STANDARD.decode(file["private"].as_str().unwrap()).unwrap();
+    *private.last_mut().unwrap() ^= 1;
+    file["private"] = STANDARD.encode(private).into();
+    fs::write(path, file.to_string()).unwrap();
 }
 
 fn list(keeper: &mut Keeper) -> Vec<PublicKey> {
@@ -355,6 +366,29 @@ fn keys_of_before_a_reboot_are_shown_only_where_they_are_to_be_kept() {
     assert_eq!(list(&mut keeper), slice::from_ref(&new));
     let mut keeper = site_restarted(&site, keeper);
     assert_eq!(list(&mut keeper), [new]);
+}
+
+/// SPIRE Agent is told that there is none, and the attestor would offer it.
+#[test]
+fn a_key_of_before_a_reboot_that_cannot_be_loaded_is_set_aside() {
+    let mut tpm = tpm();
+    let site = Site::new(&tpm);
+    let mut keeper = site.keeper("");
+    for id in IDS {
+        generate(&mut keeper, id);
+    }
+    drop(keeper);
+    damage_private(&site.file(IDS[1]));
+    tpm.restart();
+    let mut keeper = site.keeper("");
+    assert_eq!(list(&mut keeper), []);
+    assert_eq!(
+        files(&site.keys()),
+        ["agent-svid-A.json", "agent-svid-B.json.damaged"]
+    );
+    let new = generate(&mut keeper, IDS[0]);
+    assert_eq!(list(&mut keeper), slice::from_ref(&new));
+    signs(&mut keeper, &new);
 }
 
 #[test]

@@ -18,7 +18,7 @@ const ID: &str = "agent-svid-A";
 const NAME: &str = "agent-svid-A.json";
 
 /// A public area as a TPM fills it in.
-fn public(template: SvidKeyTemplate, seed: u8) -> Public {
+pub(crate) fn public(template: SvidKeyTemplate, seed: u8) -> Public {
     let blank = template.public();
     let key = match blank.key {
         PublicKey::Rsa { bits, exponent, .. } => PublicKey::Rsa {
@@ -39,7 +39,7 @@ fn with_key(attributes: u32, scheme: Scheme, key: PublicKey) -> Public {
     Public::new(Hash::Sha256, attributes, &[], Symmetric::Null, scheme, key)
 }
 
-fn key(id: &str, seed: u8) -> KeyFile {
+pub(crate) fn key(id: &str, seed: u8) -> KeyFile {
     let template = SvidKeyTemplate::EccP256;
     KeyFile {
         id: id.to_owned(),

@@ -13,15 +13,22 @@ use tpm::{Options, WrappedKey};
 use crate::config::{Settings, TpmSettings};
 use crate::event_log::{EventLog, Offered};
 use crate::failure::Failure;
-use crate::svid_keys;
+use crate::svid_keys::{self, Unloadable};
 use crate::tpm_thread::{Opened, TpmThread};
 
 /// Hands jobs to the thread.
 #[derive(Debug)]
 pub(crate) struct Worker(TpmThread<Machine>);
 
+/// What the attestor's thread owns.
+#[derive(Default)]
+struct Machine {
+    tpm: OpenTpm,
+    unloadable: Unloadable,
+}
+
 /// The TPM, once it is open.
-type Machine = Option<Opened<TpmSettings, tpm::Attestor>>;
+type OpenTpm = Option<Opened<TpmSettings, tpm::Attestor>>;
 
 /// The first message, and what it speaks of.
 pub(crate) struct Introduction {
@@ -83,7 +90,7 @@ impl Worker {
     pub(crate) fn prepare(&self, settings: Arc<Settings>) {
         self.0.tell(move |machine| {
             let deadline = Instant::now() + settings.tpm_timeout;
-            if let Err(error) = attestor(machine, &settings, deadline) {
+            if let Err(error) = attestor(&mut machine.tpm, &settings, deadline) {
                 let hint = error.hint().unwrap_or_default();
                 tracing::warn!(%error, hint, "the TPM is not ready yet");
             }
@@ -126,11 +133,12 @@ fn introduction(
         Some(path) => svid_keys::read(path)?,
         None => Vec::new(),
     };
+    machine.unloadable.forget_all_but(&keys);
     let mut evidence = vec![Capability::Quote];
     if log != Offered::Nothing {
         evidence.push(Capability::Log);
     }
-    let attestor = attestor(machine, settings, deadline)?;
+    let attestor = attestor(&mut machine.tpm, settings, deadline)?;
     let mut offer = attestor.offer().into_offer(evidence, boot_id());
     let mut svid_keys = Vec::new();
     if let Some(extension) = &mut offer.extension {
@@ -139,7 +147,9 @@ fn introduction(
         }
         if !keys.is_empty() {
             let parent = attestor.storage_root(deadline)?;
-            svid_keys = svid_keys::below(parent.name().as_ref(), keys);
+            let below = parent.name();
+            let keys = machine.unloadable.leave_out(below.as_ref(), keys);
+            svid_keys = svid_keys::below(below.as_ref(), keys);
             add_keys(extension, parent.as_bytes(), &svid_keys);
         }
     }
@@ -163,7 +173,7 @@ fn answer(
     question: &Question,
     deadline: Instant,
 ) -> Result<Response, Failure> {
-    let attestor = attestor(machine, settings, deadline)?;
+    let attestor = attestor(&mut machine.tpm, settings, deadline)?;
     let Some(wanted) = &question.quote else {
         let secret = attestor.activate(&question.credential, deadline)?;
         return Ok(Response::Secret(secret));
@@ -183,7 +193,13 @@ fn answer(
         quote: quoted.signed.attest,
         signature: quoted.signed.signature,
         pcrs: quoted.pcrs,
-        certifications: certifications(attestor, wanted, &secret, deadline)?,
+        certifications: certifications(
+            attestor,
+            &mut machine.unloadable,
+            wanted,
+            &secret,
+            deadline,
+        )?,
     }
     .encode();
     let covered = log.as_deref().unwrap_or_default();
@@ -195,16 +211,21 @@ fn answer(
     }))
 }
 
-/// One for each key that was offered, if the server asks for them.
+/// One for each key that was offered, if the server asks for them. A key that the TPM does not load fails this attestation
+/// and no other.
 fn certifications(
     attestor: &mut tpm::Attestor,
+    unloadable: &mut Unloadable,
     wanted: &QuoteWanted,
     secret: &Secret,
     deadline: Instant,
 ) -> Result<Vec<KeyCertification>, Failure> {
     let binding = secret.certify_binding(&wanted.transcript);
-    let signed = attestor.certify(&wanted.certify, &binding, deadline)?;
-    let certifications = signed.into_iter().map(|signed| KeyCertification {
+    let signed = attestor.certify(&wanted.certify, &binding, deadline);
+    if let Err(tpm::Error::ForeignKey) = &signed {
+        unloadable.find(attestor, &wanted.certify, &binding, deadline);
+    }
+    let certifications = signed?.into_iter().map(|signed| KeyCertification {
         attest: signed.attest,
         signature: signed.signature,
     });
@@ -213,12 +234,12 @@ fn certifications(
 
 /// The open TPM; another one when the settings name another.
 fn attestor<'a>(
-    machine: &'a mut Machine,
+    opened: &'a mut OpenTpm,
     settings: &Settings,
     deadline: Instant,
 ) -> Result<&'a mut tpm::Attestor, tpm::Error> {
     let tpm = &settings.tpm;
-    Opened::with(machine, tpm, || open(tpm, deadline))
+    Opened::with(opened, tpm, || open(tpm, deadline))
 }
 
 fn open(settings: &TpmSettings, deadline: Instant) -> Result<tpm::Attestor, tpm::Error> {
