@@ -38,9 +38,12 @@ mod generated {
     pub mod agent_store {
         include!("generated/spire.hostservice.server.agentstore.v1.rs");
     }
+    pub mod identity_provider {
+        include!("generated/spire.hostservice.server.identityprovider.v1.rs");
+    }
 }
 
 pub use generated::{
-    agent_attestor, agent_store, config, credential_composer, go_plugin, init, key_manager,
-    metrics, server_attestor,
+    agent_attestor, agent_store, config, credential_composer, go_plugin, identity_provider, init,
+    key_manager, metrics, server_attestor,
 };

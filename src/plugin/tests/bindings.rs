@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 12] = [
     "plugin/broker.proto",
     "plugin/controller.proto",
     "plugin/stdio.proto",
@@ -10,6 +10,7 @@ const PROTOS: [&str; 11] = [
     "spire/agent/nodeattestor.proto",
     "spire/common/config.proto",
     "spire/host/agentstore.proto",
+    "spire/host/identityprovider.proto",
     "spire/host/metrics.proto",
     "spire/private/init.proto",
     "spire/server/credentialcomposer.proto",
