@@ -1,5 +1,6 @@
 //! An attestation held with an agent's plugin.
 
+use crate::transcript::Transcript;
 use plugin::proto::agent_attestor::{
     Challenge, PayloadOrChallengeResponse, node_attestor_client::NodeAttestorClient,
     payload_or_challenge_response::Data,
@@ -13,29 +14,52 @@ use tonic::{Status, Streaming, transport::Channel};
 pub struct AidExchange {
     challenges: Option<mpsc::Sender<Challenge>>,
     answers: Streaming<PayloadOrChallengeResponse>,
+    transcript: Transcript,
 }
 
 impl AidExchange {
-    pub(crate) async fn open(mut client: NodeAttestorClient<Channel>) -> Result<Self, Status> {
+    pub(crate) async fn open(
+        mut client: NodeAttestorClient<Channel>,
+        transcript: Transcript,
+    ) -> Result<Self, Status> {
         let (challenges, requests) = mpsc::channel(1);
-        let answers = client
-            .aid_attestation(ReceiverStream::new(requests))
-            .await?
-            .into_inner();
+        transcript.sent("AidAttestation", b"");
+        let opened = client.aid_attestation(ReceiverStream::new(requests)).await;
+        let opened = opened.inspect_err(|status| transcript.refused("AidAttestation", status));
+        let answers = opened?.into_inner();
         Ok(Self {
             challenges: Some(challenges),
             answers,
+            transcript,
         })
     }
 
     /// The plugin's next message: its data, whichever arm, or `None` at the end of the stream.
     pub async fn answer(&mut self) -> Result<Option<Data>, Status> {
-        match self.answers.message().await? {
-            None => Ok(None),
+        let message = self.answers.message().await;
+        let message =
+            message.inspect_err(|status| self.transcript.refused("AidAttestation", status))?;
+        match message {
+            None => {
+                self.transcript.came("AidAttestation: end", b"");
+                Ok(None)
+            }
             Some(message) => match message.data {
-                Some(data) => Ok(Some(data)),
+                Some(data) => {
+                    self.record(&data);
+                    Ok(Some(data))
+                }
                 None => Err(Status::internal("message without data")),
             },
+        }
+    }
+
+    fn record(&self, data: &Data) {
+        match data {
+            Data::Payload(bytes) => self.transcript.came("AidAttestation: payload", bytes),
+            Data::ChallengeResponse(bytes) => {
+                self.transcript.came("AidAttestation: response", bytes);
+            }
         }
     }
 
@@ -64,6 +88,7 @@ impl AidExchange {
 
     /// Sends a challenge and reads nothing.
     pub async fn send(&mut self, challenge: &[u8]) {
+        self.transcript.sent("AidAttestation: challenge", challenge);
         if let Some(challenges) = &self.challenges {
             // Fails only if the plugin has ended the stream; its answer says why.
             challenges
@@ -77,6 +102,7 @@ impl AidExchange {
 
     /// Ends the host's half of the stream.
     pub fn close(&mut self) {
+        self.transcript.sent("AidAttestation: half-close", b"");
         self.challenges = None;
     }
 }

@@ -31,6 +31,7 @@ pub struct Host {
     broker: Broker,
     agents: BTreeSet<String>,
     at_end: Option<AtEnd>,
+    further: Vec<String>,
 }
 
 /// What the host does with the broker.
@@ -116,6 +117,13 @@ impl Host {
         self
     }
 
+    /// Offers a service of this full name at Init too, which is not served.
+    #[must_use]
+    pub fn offering(mut self, name: impl Into<String>) -> Self {
+        self.further.push(name.into());
+        self
+    }
+
     /// Has `look` see everything that a plugin has logged, once its process has ended or was dropped; dropping it waits
     /// for the end.
     #[must_use]
@@ -131,10 +139,11 @@ impl Host {
             process.at_end(look.clone());
         }
         let connection = self.connect(subject, &handshake).await?;
-        let host_service_names = match self.broker {
+        let mut host_service_names = match self.broker {
             Broker::Serving | Broker::Silent => host_services::offered(subject.side),
             Broker::Absent => Vec::new(),
         };
+        host_service_names.extend(self.further.iter().cloned());
         let names = InitClient::new(connection.channel.clone())
             .init(InitRequest { host_service_names })
             .await

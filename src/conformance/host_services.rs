@@ -1,4 +1,4 @@
-//! What the host offers to the plugin: metrics that are recorded, and the list of known agents.
+//! What the host offers to the plugin: metrics that are recorded, and the list of known agents, an identity.
 
 use std::{
     collections::BTreeSet,
@@ -14,6 +14,7 @@ use plugin::{
             AgentInfo, GetAgentInfoRequest, GetAgentInfoResponse,
             agent_store_server::{AgentStore, AgentStoreServer, SERVICE_NAME as AGENT_STORE},
         },
+        identity_provider::identity_provider_server::IdentityProviderServer,
         metrics::{
             AddSampleRequest, EmitKeyRequest, IncrCounterRequest, Label, MeasureSinceRequest,
             SetGaugeRequest,
@@ -25,13 +26,18 @@ use tokio::{net::UnixListener, task::AbortHandle};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::subject::Side;
+use crate::{
+    identity_provider::{IDENTITY_PROVIDER, Lender},
+    subject::Side,
+};
 
-/// Full names of what SPIRE offers on a side, as far as it is served here.
+/// Full names of what SPIRE offers on a side.
 pub(crate) fn offered(side: Side) -> Vec<String> {
     match side {
         Side::Agent => vec![METRICS.to_owned()],
-        Side::Server => vec![METRICS.to_owned(), AGENT_STORE.to_owned()],
+        Side::Server => [METRICS, AGENT_STORE, IDENTITY_PROVIDER]
+            .map(str::to_owned)
+            .to_vec(),
     }
 }
 
@@ -67,6 +73,7 @@ pub enum Measured {
 #[derive(Debug)]
 pub(crate) struct HostServices {
     recorder: Recorder,
+    calls: Calls,
     serving: AbortHandle,
 }
 
@@ -76,14 +83,27 @@ impl HostServices {
         let incoming = UnixListenerStream::new(UnixListener::bind(path)?);
         let recorder = Recorder::default();
         let mut routes = Routes::default().with(MetricsServer::new(recorder.clone()));
+        let calls = Calls::default();
         if side == Side::Server {
-            routes = routes.with(AgentStoreServer::new(Agents(agents)));
+            routes = routes
+                .with(AgentStoreServer::new(Agents(agents, calls.clone())))
+                .with(IdentityProviderServer::new(Lender(calls.clone())));
         }
         let serving = tokio::spawn(Server::builder().serve_with_incoming(routes, incoming));
         Ok(Self {
             recorder,
+            calls,
             serving: serving.abort_handle(),
         })
+    }
+
+    /// Which services were asked, in order; metrics are not among them.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.calls
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn recorded(&self) -> Vec<Recorded> {
@@ -98,6 +118,20 @@ impl HostServices {
 impl Drop for HostServices {
     fn drop(&mut self) {
         self.serving.abort();
+    }
+}
+
+/// The calls that a plugin made.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls(Arc<Mutex<Vec<String>>>);
+
+impl Calls {
+    /// It made this one.
+    pub(crate) fn note(&self, call: &str) {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.len() < RECORDS {
+            calls.push(call.to_owned());
+        }
     }
 }
 
@@ -159,7 +193,7 @@ impl Metrics for Recorder {
 }
 
 #[derive(Debug)]
-struct Agents(BTreeSet<String>);
+struct Agents(BTreeSet<String>, Calls);
 
 #[tonic::async_trait]
 impl AgentStore for Agents {
@@ -167,6 +201,7 @@ impl AgentStore for Agents {
         &self,
         request: Request<GetAgentInfoRequest>,
     ) -> Result<Response<GetAgentInfoResponse>, Status> {
+        self.1.note("AgentStore.GetAgentInfo");
         let agent_id = request.into_inner().agent_id;
         if self.0.contains(&agent_id) {
             let info = Some(AgentInfo { agent_id });

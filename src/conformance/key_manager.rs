@@ -1,5 +1,6 @@
 //! The calls of SPIRE Agent's key manager, with SPIRE's rules for the answers.
 
+use crate::transcript::Transcript;
 use plugin::{
     KeyType, SignerOptions,
     proto::key_manager::{
@@ -11,7 +12,7 @@ use tonic::{Status, transport::Channel};
 
 /// A loaded key manager.
 #[derive(Clone, Debug)]
-pub struct LoadedKeyManager(pub(crate) KeyManagerClient<Channel>);
+pub struct LoadedKeyManager(pub(crate) KeyManagerClient<Channel>, pub(crate) Transcript);
 
 impl LoadedKeyManager {
     /// Has a key made.
@@ -20,7 +21,11 @@ impl LoadedKeyManager {
             key_id: id.to_owned(),
             key_type: WireKeyType::from(key_type).into(),
         };
-        let answer = self.0.clone().generate_key(request).await?.into_inner();
+        self.1
+            .sent("GenerateKey", format!("{request:?}").as_bytes());
+        let answer = self.0.clone().generate_key(request).await;
+        self.1.answered("GenerateKey", &answer);
+        let answer = answer?.into_inner();
         match answer.public_key {
             Some(key) => usable(id, key),
             None => Err(Status::internal("plugin response empty")),
@@ -31,7 +36,11 @@ impl LoadedKeyManager {
     pub async fn public_key(&self, id: &str) -> Result<PublicKey, Status> {
         let key_id = id.to_owned();
         let request = GetPublicKeyRequest { key_id };
-        let answer = self.0.clone().get_public_key(request).await?.into_inner();
+        self.1
+            .sent("GetPublicKey", format!("{request:?}").as_bytes());
+        let answer = self.0.clone().get_public_key(request).await;
+        self.1.answered("GetPublicKey", &answer);
+        let answer = answer?.into_inner();
         match answer.public_key {
             Some(key) => usable(id, key),
             None => Err(Status::not_found("key not found")),
@@ -41,7 +50,11 @@ impl LoadedKeyManager {
     /// All keys; one that cannot be used fails the whole.
     pub async fn public_keys(&self) -> Result<Vec<PublicKey>, Status> {
         let request = GetPublicKeysRequest {};
-        let answer = self.0.clone().get_public_keys(request).await?.into_inner();
+        self.1
+            .sent("GetPublicKeys", format!("{request:?}").as_bytes());
+        let answer = self.0.clone().get_public_keys(request).await;
+        self.1.answered("GetPublicKeys", &answer);
+        let answer = answer?.into_inner();
         let keys = answer.public_keys.into_iter();
         keys.map(|key| usable(&key.id.clone(), key)).collect()
     }
@@ -58,7 +71,10 @@ impl LoadedKeyManager {
             data: digest.to_vec(),
             signer_opts: Some(options.into()),
         };
-        let signed = self.0.clone().sign_data(request).await?.into_inner();
+        self.1.sent("SignData", format!("{request:?}").as_bytes());
+        let signed = self.0.clone().sign_data(request).await;
+        self.1.answered("SignData", &signed);
+        let signed = signed?.into_inner();
         if signed.signature.is_empty() {
             return Err(Status::internal("plugin returned empty signature data"));
         }

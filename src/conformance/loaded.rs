@@ -102,16 +102,26 @@ impl Loaded {
             .unwrap_or_default()
     }
 
+    /// The calls of the host's other services so far, in order, as in `AgentStore.GetAgentInfo`.
+    pub fn host_calls(&self) -> Vec<String> {
+        self.connection
+            .services
+            .as_ref()
+            .map(HostServices::calls)
+            .unwrap_or_default()
+    }
+
     /// Configures the plugin; `None` sends no core configuration at all.
     pub async fn configure(&self, trust_domain: Option<&str>, text: &str) -> Result<(), Status> {
         let request = ConfigureRequest {
             core_configuration: core(trust_domain),
             hcl_configuration: text.to_owned(),
         };
-        ConfigClient::new(self.channel())
-            .configure(request)
-            .await
-            .map(drop)
+        let transcript = self.process.transcript();
+        transcript.sent(format!("Configure({trust_domain:?})"), text.as_bytes());
+        let answer = ConfigClient::new(self.channel()).configure(request).await;
+        transcript.answered("Configure", &answer);
+        answer.map(drop)
     }
 
     /// Asks whether a configuration is good.
@@ -124,31 +134,46 @@ impl Loaded {
             core_configuration: core(trust_domain),
             hcl_configuration: text.to_owned(),
         };
-        Ok(ConfigClient::new(self.channel())
-            .validate(request)
-            .await?
-            .into_inner())
+        let transcript = self.process.transcript();
+        transcript.sent(format!("Validate({trust_domain:?})"), text.as_bytes());
+        let answer = ConfigClient::new(self.channel()).validate(request).await;
+        transcript.answered("Validate", &answer);
+        Ok(answer?.into_inner())
     }
 
     /// Begins an attestation with an agent's plugin.
     pub async fn aid(&self) -> Result<AidExchange, Status> {
-        AidExchange::open(AgentClient::new(self.channel())).await
+        AidExchange::open(
+            AgentClient::new(self.channel()),
+            self.process.transcript().clone(),
+        )
+        .await
     }
 
     /// Begins an attestation with a server's plugin, with the given request headers.
     #[expect(clippy::unused_async, reason = "as with an agent's plugin")]
     pub async fn attest(&self, headers: &[(&'static str, &str)]) -> Result<AttestExchange, Status> {
-        AttestExchange::open(ServerClient::new(self.channel()), headers)
+        AttestExchange::open(
+            ServerClient::new(self.channel()),
+            headers,
+            self.process.transcript().clone(),
+        )
     }
 
     /// The calls of a key manager.
     pub fn key_manager(&self) -> LoadedKeyManager {
-        LoadedKeyManager(KeyManagerClient::new(self.channel()))
+        LoadedKeyManager(
+            KeyManagerClient::new(self.channel()),
+            self.process.transcript().clone(),
+        )
     }
 
     /// The calls of a credential composer.
     pub fn composer(&self) -> LoadedComposer {
-        LoadedComposer(ComposerClient::new(self.channel()))
+        LoadedComposer(
+            ComposerClient::new(self.channel()),
+            self.process.transcript().clone(),
+        )
     }
 
     /// The health service's word on the service `plugin`: 1 is SERVING.
@@ -166,6 +191,7 @@ impl Loaded {
     /// Deinit, Shutdown, and two seconds to exit; then SIGKILL.
     pub async fn unload(mut self) -> Unloaded {
         let mut init = InitClient::new(self.channel());
+        self.process.transcript().sent("Deinit, Shutdown", b"");
         let deinit = match timeout(DEINIT, init.deinit(DeinitRequest {})).await {
             Ok(answer) => answer.map(drop),
             Err(_elapsed) => Err(Status::deadline_exceeded(

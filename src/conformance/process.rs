@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     handshake::Handshake, host::NotLoaded, log::LogLine, pinned::Pinned, subject::Subject,
+    transcript::Transcript,
 };
 
 /// A plugin process, killed when dropped.
@@ -33,6 +34,8 @@ pub struct Process {
     at_end: Option<AtEnd>,
     started: Instant,
     handshake_after: Duration,
+    transcript: Transcript,
+    line: String,
 }
 
 /// What looks at everything that a plugin has logged, once, when its process is dropped.
@@ -52,6 +55,7 @@ impl fmt::Debug for AtEnd {
 struct Output {
     log: Arc<Mutex<Vec<LogLine>>>,
     noise: Arc<Mutex<Vec<u8>>>,
+    transcript: Transcript,
 }
 
 impl Process {
@@ -68,7 +72,12 @@ impl Process {
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(NotLoaded::Spawn(io::ErrorKind::BrokenPipe.into()));
         };
-        let output = Output::default();
+        let transcript = subject.transcript.clone();
+        transcript.sent("start", subject.binary.display().to_string().as_bytes());
+        let output = Output {
+            transcript: transcript.clone(),
+            ..Output::default()
+        };
         let log_reader = log_reader(stderr, output.clone()).map_err(NotLoaded::Spawn)?;
         let mut stdout = BufReader::new(stdout);
         let line = match timeout(limit, first_line(&mut stdout)).await {
@@ -76,6 +85,7 @@ impl Process {
             Err(_elapsed) => return Err(NotLoaded::StartTimeout),
         };
         let handshake_after = started.elapsed();
+        transcript.came("stdout", line.as_bytes());
         let noise_reader = tokio::spawn(read_noise(stdout, output.clone()));
         let mut process = Self {
             child,
@@ -85,6 +95,8 @@ impl Process {
             at_end: None,
             started,
             handshake_after,
+            transcript,
+            line: line.clone(),
         };
         if line.is_empty() {
             let status = process.exit_within(EXIT_WAIT).await;
@@ -95,6 +107,16 @@ impl Process {
         }
         let handshake = Handshake::parse(&line)?;
         Ok((process, handshake))
+    }
+
+    /// Where what passes is kept.
+    pub(crate) fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// The first line on stdout as it came.
+    pub fn line(&self) -> &str {
+        &self.line
     }
 
     /// The process number; absent once it has ended.
@@ -114,6 +136,8 @@ impl Process {
 
     /// Sends a signal, if it still runs.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.transcript
+            .sent("signal", format!("{signal:?}").as_bytes());
         let pid = self
             .pid()
             .and_then(|pid| i32::try_from(pid).ok())
@@ -130,6 +154,7 @@ impl Process {
     /// Waits for the end, and for the last of its output; `None` if it still runs after `limit`.
     pub async fn exit_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         let status = timeout(limit, self.child.wait()).await.ok()?.ok()?;
+        self.transcript.came("exit", status.to_string().as_bytes());
         // Only a grandchild that kept the pipe can make these wait.
         if let Some(reader) = self.noise_reader.take() {
             timeout(EXIT_WAIT, reader).await.ok();
@@ -210,6 +235,7 @@ fn read_log(mut stderr: impl io::BufRead, output: &Output) {
         .read_until(b'\n', &mut line)
         .is_ok_and(|read| read > 0)
     {
+        output.transcript.came("stderr", line.trim_ascii_end());
         let parsed = LogLine::parse(line.trim_ascii_end());
         line.clear();
         locked(&output.log, |log| {
@@ -225,6 +251,9 @@ async fn read_noise(mut stdout: impl AsyncRead + Unpin, output: Output) {
     while let Ok(read) = stdout.read(&mut piece).await
         && read > 0
     {
+        output
+            .transcript
+            .came("stdout", piece.get(..read).unwrap_or_default());
         locked(&output.noise, |noise| {
             let room = NOISE.saturating_sub(noise.len()).min(read);
             noise.extend(piece.iter().take(room));

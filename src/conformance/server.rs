@@ -1,5 +1,6 @@
 //! An attestation held with a server's plugin.
 
+use crate::transcript::Transcript;
 use plugin::{
     AgentAttributes,
     proto::server_attestor::{
@@ -16,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue, trans
 pub struct AttestExchange {
     requests: Option<mpsc::Sender<AttestRequest>>,
     replies: Replies,
+    transcript: Transcript,
 }
 
 /// A plugin's response may begin with its first message, which may wait for ours.
@@ -54,7 +56,9 @@ impl AttestExchange {
     pub(crate) fn open(
         mut client: NodeAttestorClient<Channel>,
         headers: &[(&'static str, &str)],
+        transcript: Transcript,
     ) -> Result<Self, Status> {
+        transcript.sent("Attest", format!("{headers:?}").as_bytes());
         let (sender, requests) = mpsc::channel(1);
         let mut request = Request::new(ReceiverStream::new(requests));
         for (name, value) in headers {
@@ -66,6 +70,7 @@ impl AttestExchange {
         Ok(Self {
             requests: Some(sender),
             replies: Replies::Due(AbortOnDrop(opening)),
+            transcript,
         })
     }
 
@@ -90,12 +95,15 @@ impl AttestExchange {
 
     /// Ends the host's half of the stream.
     pub fn close(&mut self) {
+        self.transcript.sent("Attest: half-close", b"");
         self.requests = None;
     }
 
     /// The plugin's next message.
     pub async fn reply(&mut self) -> Result<Reply, Status> {
-        Ok(match self.message().await? {
+        let message = self.message().await;
+        let message = message.inspect_err(|status| self.transcript.refused("Attest", status))?;
+        let reply = match message {
             None => Reply::End,
             Some(AttestResponse { response: None }) => Reply::Neither,
             Some(AttestResponse {
@@ -106,7 +114,21 @@ impl AttestExchange {
                     Reply::Attributes(attributes)
                 }
             },
-        })
+        };
+        self.record(&reply);
+        Ok(reply)
+    }
+
+    fn record(&self, reply: &Reply) {
+        match reply {
+            Reply::Challenge(bytes) => self.transcript.came("Attest: challenge", bytes),
+            Reply::Attributes(attributes) => {
+                let text = format!("{attributes:?}");
+                self.transcript.came("Attest: attributes", text.as_bytes());
+            }
+            Reply::Neither => self.transcript.came("Attest: neither", b""),
+            Reply::End => self.transcript.came("Attest: end", b""),
+        }
     }
 
     async fn message(&mut self) -> Result<Option<AttestResponse>, Status> {
@@ -128,6 +150,15 @@ impl AttestExchange {
     }
 
     async fn send(&mut self, request: Option<attest_request::Request>) {
+        match &request {
+            Some(attest_request::Request::Payload(bytes)) => {
+                self.transcript.sent("Attest: payload", bytes);
+            }
+            Some(attest_request::Request::ChallengeResponse(bytes)) => {
+                self.transcript.sent("Attest: response", bytes);
+            }
+            None => self.transcript.sent("Attest: neither", b""),
+        }
         if let Some(requests) = &self.requests {
             // Fails only if the plugin has ended the stream; its reply says why.
             requests.send(AttestRequest { request }).await.ok();
