@@ -106,7 +106,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Each crate, and those of ours that it may reach.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("evidence", &[]),
     ("eventlog", &[]),
     ("hcl", &[]),
@@ -119,6 +119,10 @@ const ARROWS: [(&str, &[&str]); 11] = [
         &["eventlog", "evidence", "hcl", "store", "verify"],
     ),
     ("softtpm", &["evidence"]),
+    (
+        "conformance",
+        &["eventlog", "evidence", "hcl", "plugin", "softtpm", "verify"],
+    ),
     ("agent", &["evidence", "hcl", "plugin", "tpm"]),
     (
         "server",
